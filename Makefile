@@ -1,0 +1,110 @@
+# DreamLens backend. `make help` lists the targets.
+#
+# MODE picks the kind of build; each has its own output folder, so switching rebuilds nothing:
+#   release  optimised and hardened (default)
+#   asan     AddressSanitizer and UndefinedBehaviorSanitizer
+#   tsan     ThreadSanitizer
+
+MODE ?= release
+# V=1 shows the commands.
+Q = $(if $(V),,@)
+CC = gcc
+OUT := build/$(MODE)
+
+PACKAGES = libpq json-c libcrypto
+PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lfcgi
+
+WARNINGS = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wformat=2 -Wundef -Wvla -Wwrite-strings
+ifeq ($(WERROR),1)
+WARNINGS += -Werror
+endif
+
+CFLAGS_release = -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE \
+	-fno-plt -ffunction-sections -fdata-sections
+LDFLAGS_release = -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+CFLAGS_asan = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined
+LDFLAGS_asan = -fsanitize=address,undefined -Wl,--as-needed
+CFLAGS_tsan = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS_tsan = -fsanitize=thread -Wl,--as-needed
+ifeq ($(CFLAGS_$(MODE)),)
+$(error MODE=$(MODE) is not known: expected release, asan or tsan)
+endif
+
+CPPFLAGS += -D_GNU_SOURCE -Icommon -I$(OUT)/gen -MMD -MP
+CFLAGS += -std=gnu11 -pthread $(CFLAGS_$(MODE)) $(WARNINGS) $(PACKAGE_CFLAGS)
+LDFLAGS += -pthread $(LDFLAGS_$(MODE))
+
+COMMON_SOURCES := $(wildcard common/*/*.c)
+HANDLER_SOURCES := $(wildcard handlers/*.c)
+SUPERVISOR_SOURCES := $(wildcard supervisor/*.c)
+UNIT_SOURCES := $(wildcard tests/unit/*.c tests/unit/*/*.c)
+QUERY_FILES := $(wildcard sql/queries/*.sql)
+MIGRATION_FILES := $(sort $(wildcard sql/migrations/*.sql))
+
+LIBRARY := $(OUT)/libdreamlens.a
+GENERATED := $(OUT)/gen/queries.h $(OUT)/gen/queries.c $(OUT)/gen/migrations.c
+COMMON_OBJECTS := $(COMMON_SOURCES:%.c=$(OUT)/obj/%.o) \
+	$(OUT)/obj/gen/queries.o $(OUT)/obj/gen/migrations.o
+HANDLERS := $(HANDLER_SOURCES:handlers/%.c=$(OUT)/bin/%)
+SUPERVISOR := $(OUT)/bin/supervisor
+UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/unit/%)
+
+.PHONY: all help handlers unit check clean
+all: $(HANDLERS) $(SUPERVISOR)
+
+help:
+	@echo 'make [MODE=release|asan|tsan] [WERROR=1] [all|unit|clean]'
+	@echo '  all    the library, every handler of handlers/*.c and the supervisor, in build/MODE/bin'
+	@echo '  unit   the unit tests, in build/MODE/tests/unit'
+	@echo '  clean  removes build/'
+
+handlers: $(HANDLERS)
+unit: $(UNIT_TESTS)
+
+# Statements and migrations are files; the build turns each into a constant (scripts/embed-sql).
+$(OUT)/gen/queries.h $(OUT)/gen/queries.c &: $(QUERY_FILES) sql/queries scripts/embed-sql
+	@mkdir -p $(@D)
+	scripts/embed-sql queries $(OUT)/gen $(QUERY_FILES)
+$(OUT)/gen/migrations.c: $(MIGRATION_FILES) sql/migrations scripts/embed-sql
+	@mkdir -p $(@D)
+	scripts/embed-sql migrations $(OUT)/gen $(MIGRATION_FILES)
+
+$(OUT)/obj/gen/%.o: $(OUT)/gen/%.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(OUT)/obj/%.o: %.c | $(GENERATED)
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# The folder prerequisites notice a source file that was added or removed.
+$(LIBRARY): $(COMMON_OBJECTS) $(sort $(dir $(COMMON_SOURCES)))
+	@echo '  AR    $@'
+	$(Q)rm -f $@.new && ar rcs $@.new $(COMMON_OBJECTS) && mv $@.new $@
+
+$(OUT)/bin/supervisor: $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.o) $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+$(OUT)/bin/%: $(OUT)/obj/handlers/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
+
+# Whole archive: the unit tests see every statement of the library, linked by name or not.
+$(OUT)/tests/unit/%: $(OUT)/obj/tests/unit/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive \
+		-lcmocka $(PACKAGE_LIBS)
+
+clean:
+	rm -rf build
+
+.SECONDARY:
+-include $(COMMON_OBJECTS:.o=.d) $(HANDLER_SOURCES:%.c=$(OUT)/obj/%.d) \
+	$(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)

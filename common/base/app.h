@@ -1,0 +1,20 @@
+/*
+ * What a handler process is made of. Built once in runtime/handler_main.c, passed down by pointer,
+ * never global. The members are opaque here so that every layer may name the struct.
+ */
+#pragma once
+
+struct config;
+struct log;
+struct metrics;
+struct cache;
+struct database;
+
+struct app {
+    const char *handler; /* its name: "tokens" */
+    const struct config *config;
+    struct log *log;
+    struct metrics *metrics;   /* shared memory of the host */
+    struct cache *cache;       /* shared memory of the host; NULL when the handler asks for none */
+    struct database *database; /* NULL when the handler asks for none */
+};

@@ -1,0 +1,75 @@
+/*
+ * The one enumeration of results a fallible function returns, and what the client is told of each.
+ *
+ * ERROR_TABLE is the single place where a new result is added: name, HTTP status, the stable code
+ * for programs, the text for a Russian and an English reader, and what the caller can do about it.
+ * Texts that clients of the original backend compare are kept to the letter (openapi.yaml).
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* clang-format off */
+#define ERROR_TABLE(X) \
+    X(OK, 200, "ok", "", "", "") \
+    X(INTERNAL, 500, "internal_error", "Внутренняя ошибка сервера", "Internal server error", \
+      "Try again later; quote X-Request-Id when you report it") \
+    X(NO_MEMORY, 503, "overloaded", "Сервис перегружен", "Service overloaded", \
+      "Try again in a moment") \
+    X(OVERLOADED, 503, "overloaded", "Сервис перегружен", "Service overloaded", \
+      "Try again in a moment") \
+    X(CLIENT_GONE, 400, "client_gone", "Запрос оборван", "Request cut off", \
+      "The request ended before its declared length") \
+    X(DATABASE_UNAVAILABLE, 503, "database_unavailable", "База данных недоступна", \
+      "Database unavailable", "Nothing was changed or the change is kept once; try again") \
+    X(DATABASE, 500, "internal_error", "Внутренняя ошибка сервера", "Internal server error", \
+      "Try again later; quote X-Request-Id when you report it") \
+    X(CONFLICT, 409, "conflict", "Конфликт", "Conflict", "The object was changed meanwhile") \
+    X(NOT_CONFIGURED, 500, "not_configured", "Сервис не настроен", "Not configured", \
+      "The operator has to set the secret for this endpoint") \
+    X(UNAUTHORIZED, 401, "unauthorized", "Unauthorized", "Unauthorized", \
+      "Authentication required") \
+    X(FORBIDDEN, 403, "forbidden", "Доступ запрещён", "Forbidden", \
+      "This address or identity may not use this endpoint") \
+    X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \
+      "There is no such object or path") \
+    X(METHOD_NOT_ALLOWED, 405, "method_not_allowed", "Метод не поддерживается", \
+      "Method not allowed", "The Allow header lists the methods of this path") \
+    X(BODY_TOO_LARGE, 413, "body_too_large", "Слишком большой запрос", "Request too large", \
+      "Send a smaller body") \
+    X(MALFORMED_JSON, 400, "malformed_json", "Некорректный JSON", "Malformed JSON", \
+      "Expected one JSON object in UTF-8") \
+    X(INVALID_FIELD, 400, "invalid_field", "Некорректное значение поля", "Invalid field", \
+      "Correct the named field") \
+    X(INVALID_PARAMETER, 400, "invalid_parameter", "Некорректный параметр", \
+      "Invalid parameter", "Correct the named parameter") \
+    X(IMAGE_URL_REQUIRED, 400, "image_url_required", "imageUrl is required", \
+      "imageUrl is required", "Send imageUrl as a string that is not empty") \
+    X(BONUS_ALREADY_CLAIMED, 400, "bonus_already_claimed", \
+      "Ежедневный бонус уже получен сегодня", "The daily bonus was already claimed today", \
+      "The next one can be claimed after midnight UTC") \
+    X(RATE_LIMITED, 429, "rate_limited", "Rate limit exceeded", "Rate limit exceeded", \
+      "Please wait")
+/* clang-format on */
+
+enum error {
+#define ERROR_ENUM(name, status, code, russian, english, message) ERROR_##name,
+    ERROR_TABLE(ERROR_ENUM)
+#undef ERROR_ENUM
+        ERROR_COUNT,
+};
+
+/* What the client is told of an error. All strings are constants. */
+struct error_info {
+    const char *name;    /* the enumerator without ERROR_, for logs */
+    int status;          /* HTTP status */
+    const char *code;    /* stable snake_case word for programs */
+    const char *russian; /* for the person */
+    const char *english; /* for the person, when Accept-Language prefers English */
+    const char *message; /* what to do */
+};
+
+/* Returns the row of ERROR_TABLE; never NULL. err: any enumerator below ERROR_COUNT. */
+const struct error_info *error_describe(enum error err);
+
+#define MUST_CHECK __attribute__((warn_unused_result))

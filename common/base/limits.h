@@ -1,0 +1,72 @@
+/*
+ * Every cap of the program, with its arithmetic. A buffer, queue, list, retry or wait without a cap
+ * is a defect.
+ */
+#pragma once
+
+#define KIB (1024L)
+#define MIB (1024L * KIB)
+
+enum {
+    /* HTTP. nginx refuses more before a handler sees it; these guard a handler on its own. */
+    BODY_BYTES_MAX = 64 * KIB,          /* openapi.yaml: body cap of an ordinary endpoint */
+    RESPONSE_BYTES_MAX = 16 * MIB,      /* a page of 100 generations with 16 KiB prompts is 2 MiB */
+    RESPONSE_KEEP_BYTES = 64 * KIB,     /* what a worker keeps of its buffers between requests */
+    QUERY_STRING_BYTES_MAX = 8 * KIB,   /* nginx: one large_client_header_buffers buffer */
+    HEADER_BYTES_MAX = 8 * KIB,         /* the same, for one header value */
+    REQUEST_ID_BYTES_MAX = 64,          /* nginx: 32 hexadecimal digits */
+    JSON_DEPTH_MAX = 16,                /* the deepest documented body has 4 levels */
+    PAGE_ITEMS_MAX = 100,               /* openapi.yaml: limit */
+    PAGE_ITEMS_DEFAULT = 50,
+    CURSOR_BYTES_MAX = 64,              /* 24 bytes in base64url are 32 characters */
+    EXPORT_PAGE_ROWS = 500,             /* x 16 KiB of prompt at most = 8 MiB for one page */
+
+    /* Serving. */
+    THREADS_MAX = 256,
+    LISTEN_BACKLOG = 1024,              /* measured: a backlog of 8 gave 85,000 502s in 3 s */
+    CONNECTION_READ_TIMEOUT_MS = 5000,  /* nginx buffers requests, so a pause here is a fault */
+    DRAIN_MS_MAX = 30000,               /* after SIGTERM; then the process leaves whatever runs */
+
+    /* Identity. */
+    DEVICE_ID_BYTES_MIN = 20,           /* openapi.yaml */
+    DEVICE_ID_BYTES_MAX = 255,
+    IDENTITY_BYTES_MAX = 300,           /* "device:" or "clerk:" and 255 bytes, rounded up */
+
+    /* Fields of bodies: the widths of their columns (sql/schema.sql), else what fits the body. */
+    IMAGE_URL_BYTES_MAX = 8 * KIB,
+    PROMPT_BYTES_MAX = 40 * KIB,        /* 10,000 characters of up to 4 bytes */
+    PROMPT_CHARACTERS_MAX = 10000,      /* openapi.yaml: userPrompt, which it comes from */
+    TREND_CHARACTERS_MAX = 50,
+    ADDRESS_BYTES_MAX = 45,             /* the longest text form of an IPv6 address */
+
+    /* Database. */
+    PARAMS_MAX = 16,
+    COLUMNS_MAX = 24,
+    POOL_SIZE_MAX = 64,
+    STATEMENT_ATTEMPTS = 3,             /* seed architecture: at most 3 attempts, 100 ms first */
+    RETRY_FIRST_DELAY_MS = 100,
+    PREPARED_MAX = 256,                 /* statements one connection may have prepared */
+    BOOTSTRAP_PAUSE_MS = 1000,          /* between bootstraps of a process that did not help */
+    MIGRATION_TIMEOUT_MS = 600000,      /* an adopted ledger of 10,000,000 rows is rewritten once */
+
+    /* Logs and metrics. */
+    LOG_LINE_BYTES_MAX = 4096,          /* PIPE_BUF on Linux: a line stays one atomic write */
+    METRIC_SERIES_MAX = 2048,           /* 12 handlers x 20 routes and statuses + 100 queries x 3 */
+    METRIC_NAME_BYTES_MAX = 64,
+    METRIC_LABELS_BYTES_MAX = 160,
+    LOG_TEXT_BYTES_MAX = 1024,          /* of one value, escaped: three long ones fit a line */
+
+    /* Shared memory. */
+    SHARED_MEMORY_PATH_BYTES_MAX = 160, /* path and cause fit the 256 bytes of a message */
+    SHARED_MEMORY_WAIT_MS = 5000,       /* for whoever creates a segment, which takes some 10 ms */
+    CACHE_BUCKETS = 32768,              /* a power of two; x 128 bytes of head = 4 MiB */
+    CACHE_BUCKET_SLOTS = 6,             /* x 32,768 = 196,608 slots x 192 bytes = 36 MiB, sparse */
+    CACHE_BYTES_MAX = 48 * MIB,         /* below the 64 MiB that containers give /dev/shm */
+};
+
+_Static_assert((int)PAGE_ITEMS_DEFAULT <= (int)PAGE_ITEMS_MAX, "default page fits the cap");
+_Static_assert((int)IDENTITY_BYTES_MAX >= (int)DEVICE_ID_BYTES_MAX + (int)sizeof("device:"),
+               "an identity holds every device id");
+_Static_assert((int)PROMPT_BYTES_MAX < (int)BODY_BYTES_MAX, "a full prompt fits a body");
+_Static_assert(3 * (int)LOG_TEXT_BYTES_MAX < (int)LOG_LINE_BYTES_MAX, "three long values fit");
+_Static_assert(((int)CACHE_BUCKETS & ((int)CACHE_BUCKETS - 1)) == 0, "a mask picks the bucket");

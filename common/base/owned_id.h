@@ -1,0 +1,19 @@
+/*
+ * The public form of an id that arrives without its user (a ledger entry, a hold, a payment): user
+ * id and id together, so that the row is found by its primary key (user_id, id) and a distributed
+ * database knows where it is. Opaque to clients: 43 characters of base64url.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "base/uuid.h"
+
+enum { OWNED_ID_SIZE = 44 }; /* 43 characters and terminator */
+
+void owned_id_format(const struct uuid *user_id, const struct uuid *id,
+                     char buffer[static OWNED_ID_SIZE]);
+
+/* Returns false when text is not one; the results are then untouched. */
+bool owned_id_parse(struct text text, struct uuid *ret_user_id, struct uuid *ret_id);

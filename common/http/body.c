@@ -1,0 +1,185 @@
+#include "http/body.h"
+
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "http/json_scan.h"
+
+struct body {
+    struct json_object *root; /* owned; an object */
+    struct response *response;
+};
+
+static enum error malformed(struct response *response, struct text member, const char *expected)
+{
+    char name[48];
+    if (!member.data || !text_copy(member, name, sizeof(name)) || !text_is_utf8(member)) {
+        snprintf(response->detail, sizeof(response->detail), "%s", expected);
+        return ERROR_MALFORMED_JSON;
+    }
+    return response_invalid(response, ERROR_MALFORMED_JSON, name, expected);
+}
+
+static size_t count_members(struct json_object *value)
+{
+    size_t count = 0;
+    if (json_object_is_type(value, json_type_object)) {
+        json_object_object_foreach(value, name, member)
+        {
+            (void)name;
+            count += 1 + count_members(member);
+        }
+    } else if (json_object_is_type(value, json_type_array)) {
+        size_t length = json_object_array_length(value);
+        for (size_t i = 0; i < length; i++)
+            count += count_members(json_object_array_get_idx(value, i));
+    }
+    return count;
+}
+
+/*
+ * json-c's STRICT refuses what JavaScript tolerates (single quotes, NaN, trailing commas); it still
+ * accepts bytes behind the value and lets the last of two equal members win, so both are checked.
+ */
+static enum error parse_text(struct text json, struct response *response,
+                             struct json_object **ret_root)
+{
+    struct text nothing = {NULL, 0};
+    struct json_object *root = NULL;
+    enum error err = ERROR_NO_MEMORY;
+    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
+    if (!tokener)
+        return ERROR_NO_MEMORY;
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    root = json_tokener_parse_ex(tokener, json.data, (int)json.len);
+    enum json_tokener_error problem = json_tokener_get_error(tokener);
+    size_t at = json_tokener_get_parse_end(tokener);
+    if (problem == json_tokener_error_depth) {
+        err = malformed(response, nothing, "nested deeper than 16 levels");
+        goto out;
+    }
+    if (problem != json_tokener_success) {
+        err = malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
+        goto out;
+    }
+    if (at != json.len) {
+        err = malformed(response, nothing, "expected nothing after the JSON object");
+        goto out;
+    }
+    if (!json_object_is_type(root, json_type_object)) {
+        err = malformed(response, nothing, "expected a JSON object");
+        goto out;
+    }
+    if (count_members(root) != json_scan_count_members(json)) {
+        struct text name = nothing;
+        json_scan_find_duplicate(json, &name);
+        err = malformed(response, name, "the member occurs twice");
+        goto out;
+    }
+    *ret_root = root;
+    root = NULL;
+    err = ERROR_OK;
+out:
+    json_object_put(root);
+    json_tokener_free(tokener);
+    return err;
+}
+
+static struct text trim_space(struct text text)
+{
+    while (text.len > 0 && strchr(" \t\r\n", text.data[0])) {
+        text.data++;
+        text.len--;
+    }
+    while (text.len > 0 && strchr(" \t\r\n", text.data[text.len - 1]))
+        text.len--;
+    return text;
+}
+
+enum error body_parse(const struct request *request, struct response *response,
+                      struct body **ret_body)
+{
+    struct body *body = calloc(1, sizeof(*body));
+    if (!body)
+        return ERROR_NO_MEMORY;
+    body->response = response;
+    enum error err = ERROR_OK;
+    struct text json = trim_space(buffer_text(&request->body));
+    if (memchr(json.data, '\0', json.len))
+        err = malformed(response, (struct text){NULL, 0}, "expected no NUL byte");
+    else if (json.len > 0)
+        err = parse_text(json, response, &body->root);
+    else if (!(body->root = json_object_new_object()))
+        err = ERROR_NO_MEMORY;
+    if (err) {
+        body_free(body);
+        return err;
+    }
+    *ret_body = body;
+    return ERROR_OK;
+}
+
+void body_free(struct body *body)
+{
+    if (!body)
+        return;
+    json_object_put(body->root);
+    free(body);
+}
+
+static size_t count_characters(struct text text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++)
+        count += ((unsigned char)text.data[i] & 0xC0) != 0x80;
+    return count;
+}
+
+static bool is_choice(const char *choices, struct text value)
+{
+    struct text rest = text_from(choices);
+    struct text item;
+    while (text_next_item(&rest, ',', &item))
+        if (text_equal(item, value))
+            return true;
+    return false;
+}
+
+static enum error invalid_text(const struct body *body, const struct body_text_rule *rule)
+{
+    char expected[160];
+    if (rule->choices)
+        snprintf(expected, sizeof(expected), "expected one of %s", rule->choices);
+    else if (rule->characters_max > 0)
+        snprintf(expected, sizeof(expected), "expected a string of %s%zu characters",
+                 rule->required ? "1 to " : "at most ", rule->characters_max);
+    else
+        snprintf(expected, sizeof(expected), "expected a string of %s%zu bytes without NUL",
+                 rule->required ? "1 to " : "at most ", rule->bytes_max);
+    return response_invalid(body->response, ERROR_INVALID_FIELD, rule->name, expected);
+}
+
+enum error body_text(const struct body *body, const struct body_text_rule *rule,
+                     struct text *ret_text)
+{
+    struct json_object *value = NULL;
+    bool there = json_object_object_get_ex(body->root, rule->name, &value) && value;
+    if (!there && rule->required)
+        return invalid_text(body, rule);
+    if (!there) {
+        *ret_text = (struct text){NULL, 0};
+        return ERROR_OK;
+    }
+    if (!json_object_is_type(value, json_type_string))
+        return invalid_text(body, rule);
+    struct text text = {json_object_get_string(value), (size_t)json_object_get_string_len(value)};
+    if ((rule->required && text.len == 0) || text.len > rule->bytes_max ||
+        memchr(text.data, '\0', text.len) || !text_is_utf8(text) ||
+        (rule->characters_max > 0 && count_characters(text) > rule->characters_max) ||
+        (rule->choices && !is_choice(rule->choices, text)))
+        return invalid_text(body, rule);
+    *ret_text = text;
+    return ERROR_OK;
+}

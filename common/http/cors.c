@@ -1,0 +1,54 @@
+#include "http/cors.h"
+
+#include "base/limits.h"
+
+static struct text without_slash(struct text origin)
+{
+    while (origin.len > 0 && origin.data[origin.len - 1] == '/')
+        origin.len--;
+    return origin;
+}
+
+/* Copies the request's origin when it is listed. */
+static bool listed_origin(const char *allowed_origins, const struct request *request,
+                          char origin[static HEADER_BYTES_MAX])
+{
+    struct text wanted = request_param(request, "HTTP_ORIGIN");
+    struct text rest = text_from(allowed_origins);
+    struct text item;
+    if (wanted.len == 0)
+        return false;
+    while (text_next_item(&rest, ',', &item))
+        if (item.len > 0 && text_equal(without_slash(item), wanted))
+            return text_copy(wanted, origin, HEADER_BYTES_MAX);
+    return false;
+}
+
+void cors_apply(const char *allowed_origins, const struct request *request,
+                struct response *response)
+{
+    char origin[HEADER_BYTES_MAX];
+    if (!allowed_origins[0])
+        return;
+    response_header(response, "Vary", "Origin");
+    if (!listed_origin(allowed_origins, request, origin))
+        return;
+    response_header(response, "Access-Control-Allow-Origin", origin);
+    response_header(response, "Access-Control-Allow-Credentials", "true");
+    response_header(response, "Access-Control-Expose-Headers",
+                    "X-Request-Id, Retry-After, RateLimit, Idempotency-Replayed");
+}
+
+void cors_preflight(const char *allowed_origins, const struct request *request,
+                    const char *methods, struct response *response)
+{
+    char origin[HEADER_BYTES_MAX];
+    response_header(response, "Allow", methods);
+    if (listed_origin(allowed_origins, request, origin)) {
+        response_header(response, "Access-Control-Allow-Methods", methods);
+        response_header(response, "Access-Control-Allow-Headers",
+                        "Authorization, Content-Type, Idempotency-Key, X-Device-Id, Prefer");
+        response_header(response, "Access-Control-Max-Age", "86400");
+    }
+    response_empty(response, 204);
+}

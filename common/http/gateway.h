@@ -1,0 +1,18 @@
+/*
+ * Where a request comes from and its answer goes: FastCGI (gateway_fastcgi.h) or plain CGI
+ * (gateway_cgi.h). Used by one thread at a time.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct gateway {
+    void *context;
+    /* A parameter of the request, or NULL. Borrowed until the request is finished. */
+    const char *(*param)(void *context, const char *name);
+    /* Reads up to size bytes of the body. 0 at its end, -1 when it broke off. */
+    long (*read)(void *context, char *buffer, size_t size);
+    /* Writes part of the answer: header lines, an empty line, the body. */
+    bool (*write)(void *context, const char *data, size_t len);
+};

@@ -1,0 +1,128 @@
+#include "http/gateway_fastcgi.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char *fastcgi_param(void *context, const char *name)
+{
+    struct fastcgi *fastcgi = context;
+    return FCGX_GetParam(name, fastcgi->request.envp);
+}
+
+static long fastcgi_read(void *context, char *buffer, size_t size)
+{
+    struct fastcgi *fastcgi = context;
+    int n = FCGX_GetStr(buffer, (int)size, fastcgi->request.in);
+    if (n == 0 && FCGX_GetError(fastcgi->request.in) != 0)
+        return -1;
+    return n;
+}
+
+static bool fastcgi_write(void *context, const char *data, size_t len)
+{
+    struct fastcgi *fastcgi = context;
+    enum { PIECE = 1 << 20 }; /* FCGX_PutStr takes an int */
+    while (len > 0) {
+        int piece = len < PIECE ? (int)len : PIECE;
+        if (FCGX_PutStr(data, piece, fastcgi->request.out) != piece)
+            return false;
+        data += piece;
+        len -= (size_t)piece;
+    }
+    return FCGX_GetError(fastcgi->request.out) == 0;
+}
+
+bool fastcgi_library_init(void)
+{
+    return FCGX_Init() == 0;
+}
+
+bool fastcgi_is_listening(int fd)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening;
+}
+
+void fastcgi_init(struct fastcgi *fastcgi)
+{
+    /* Without a listening socket FCGX_Accept_r returns instead of accepting by itself. */
+    FCGX_InitRequest(&fastcgi->request, -1, 0);
+    fastcgi->gateway = (struct gateway){
+        .context = fastcgi,
+        .param = fastcgi_param,
+        .read = fastcgi_read,
+        .write = fastcgi_write,
+    };
+}
+
+bool fastcgi_receive(struct fastcgi *fastcgi, int fd)
+{
+    /* FCGX_Accept_r first finishes the request before, which must not close the new connection. */
+    fastcgi->request.keepConnection = 1;
+    fastcgi->request.ipcFd = fd;
+    return FCGX_Accept_r(&fastcgi->request) == 0;
+}
+
+int fastcgi_finish(struct fastcgi *fastcgi, bool keep)
+{
+    if (!keep)
+        fastcgi->request.keepConnection = 0;
+    FCGX_Finish_r(&fastcgi->request);
+    int fd = fastcgi->request.ipcFd;
+    fastcgi->request.ipcFd = -1;
+    return fd;
+}
+
+/*
+ * A request as nginx sends it (FastCGI specification 1.0, sections 3 to 5): BEGIN_REQUEST with
+ * KEEP_CONN for a responder, PARAMS with A=b, empty PARAMS, STDIN with "hi", empty STDIN.
+ */
+static const unsigned char SAMPLE[] = {
+    1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0,   0,   0,   0,        /* BEGIN_REQUEST */
+    1, 4, 0, 1, 0, 4, 4, 0, 1, 1, 'A', 'b', 0, 0, 0, 0,          /* PARAMS */
+    1, 4, 0, 1, 0, 0, 0, 0,                                      /* end of PARAMS */
+    1, 5, 0, 1, 0, 2, 6, 0, 'h', 'i', 0, 0, 0, 0, 0, 0,          /* STDIN */
+    1, 5, 0, 1, 0, 0, 0, 0,                                      /* end of STDIN */
+};
+
+static bool serve_sample(struct fastcgi *fastcgi, int fd)
+{
+    char body[4];
+    const struct gateway *gateway = &fastcgi->gateway;
+    if (!fastcgi_receive(fastcgi, fd))
+        return false;
+    const char *value = gateway->param(gateway->context, "A");
+    bool ok = value && strcmp(value, "b") == 0;
+    ok = gateway->read(gateway->context, body, sizeof(body)) == 2 && memcmp(body, "hi", 2) == 0 &&
+         ok;
+    ok = gateway->read(gateway->context, body, sizeof(body)) == 0 && ok;
+    ok = gateway->write(gateway->context, "ok", 2) && ok;
+    return fastcgi_finish(fastcgi, true) == fd && ok;
+}
+
+bool fastcgi_self_test(void)
+{
+    struct fastcgi fastcgi;
+    int ends[2];
+    char answer[128];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+        return false;
+    fastcgi_init(&fastcgi);
+    bool ok = true;
+    /* Twice, because keeping the connection is what is tested. */
+    for (int round = 0; round < 2 && ok; round++) {
+        ok = write(ends[0], SAMPLE, sizeof(SAMPLE)) == (ssize_t)sizeof(SAMPLE) &&
+             serve_sample(&fastcgi, ends[1]);
+        ssize_t n = ok ? recv(ends[0], answer, sizeof(answer), MSG_DONTWAIT) : -1;
+        /* The first record is STDOUT (6) with the two bytes. */
+        ok = n > 10 && answer[1] == 6 && memcmp(answer + 8, "ok", 2) == 0;
+    }
+    close(ends[0]);
+    /* A connection that the peer closed ends without blocking, and is closed here too. */
+    ok = ok && !fastcgi_receive(&fastcgi, ends[1]) && fastcgi.request.ipcFd == -1;
+    if (!ok)
+        close(ends[1]);
+    return ok;
+}

@@ -1,0 +1,43 @@
+/*
+ * FastCGI through libfcgi (fcgiapp.h), one struct fastcgi a worker thread.
+ *
+ * libfcgi 2.4.2 knows one way to get a request: FCGX_Accept_r, which blocks in accept and in read.
+ * To let idle connections wait in epoll instead of in a thread, the serve loop accepts by itself and
+ * hands libfcgi a connection that is ready. That sets fields the library documents as private, so
+ * fastcgi_self_test proves at start that the installed library behaves as this file expects.
+ */
+#pragma once
+
+#include <fcgiapp.h>
+#include <stdbool.h>
+
+#include "http/gateway.h"
+
+struct fastcgi {
+    FCGX_Request request;
+    struct gateway gateway;
+};
+
+/* Once a process, before any thread. Returns false when libfcgi cannot be initialised. */
+bool fastcgi_library_init(void);
+
+/* Whether file descriptor fd is a socket that listens. */
+bool fastcgi_is_listening(int fd);
+
+/* Serves a request of its own making over a socket pair. Returns false when anything is off. */
+bool fastcgi_self_test(void);
+
+void fastcgi_init(struct fastcgi *fastcgi);
+
+/*
+ * Reads the parameters of the next request of connection fd, which is ready to be read. Returns
+ * false when the connection ended or broke the protocol; it is then closed.
+ */
+bool fastcgi_receive(struct fastcgi *fastcgi, int fd);
+
+/*
+ * Ends the request: sends what is buffered and the end of the answer. keep: whether the request was
+ * read to its end and the answer went out. Returns the connection's descriptor when it waits for
+ * another request, or -1 when it was closed.
+ */
+int fastcgi_finish(struct fastcgi *fastcgi, bool keep);

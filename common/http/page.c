@@ -1,0 +1,67 @@
+#include "http/page.h"
+
+#include <endian.h>
+#include <string.h>
+
+#include "base/base64url.h"
+
+/* Version 1 of a cursor: a version byte, created_at, id and total, in network byte order. */
+enum { CURSOR_VERSION = 1, CURSOR_BYTES = 1 + 8 + 16 + 4 };
+
+static bool decode_cursor(struct text text, struct page_position *ret_position)
+{
+    unsigned char bytes[CURSOR_BYTES];
+    uint64_t created_at;
+    uint32_t total;
+    size_t len;
+    if (!base64url_decode(text, bytes, sizeof(bytes), &len) || len != sizeof(bytes) ||
+        bytes[0] != CURSOR_VERSION)
+        return false;
+    memcpy(&created_at, bytes + 1, sizeof(created_at));
+    memcpy(ret_position->id.bytes, bytes + 9, sizeof(ret_position->id.bytes));
+    memcpy(&total, bytes + 25, sizeof(total));
+    ret_position->created_at = (int64_t)be64toh(created_at);
+    ret_position->total = (int32_t)be32toh(total);
+    return true;
+}
+
+void page_write_cursor(struct json_writer *json, const struct page_position *position)
+{
+    unsigned char bytes[CURSOR_BYTES];
+    char text[BASE64URL_SIZE(CURSOR_BYTES)];
+    if (!position) {
+        json_member_null(json, "nextCursor");
+        return;
+    }
+    uint64_t created_at = htobe64((uint64_t)position->created_at);
+    uint32_t total = htobe32((uint32_t)position->total);
+    bytes[0] = CURSOR_VERSION;
+    memcpy(bytes + 1, &created_at, sizeof(created_at));
+    memcpy(bytes + 9, position->id.bytes, sizeof(position->id.bytes));
+    memcpy(bytes + 25, &total, sizeof(total));
+    base64url_encode(bytes, sizeof(bytes), text);
+    json_member_string(json, "nextCursor", text);
+}
+
+enum error page_read(const struct request *request, struct response *response,
+                     struct page *ret_page)
+{
+    char buffer[CURSOR_BYTES_MAX];
+    struct text value;
+    int64_t limit = PAGE_ITEMS_DEFAULT;
+    *ret_page = (struct page){
+        .before = {.created_at = INT64_MAX, .total = -1},
+    };
+    memset(ret_page->before.id.bytes, 0xFF, sizeof(ret_page->before.id.bytes));
+    enum error err = request_query(request, "limit", buffer, sizeof(buffer), &value);
+    if (err || (value.data &&
+                (!text_to_int64(value, &limit) || limit < 1 || limit > PAGE_ITEMS_MAX)))
+        return response_invalid(response, ERROR_INVALID_PARAMETER, "limit",
+                                "expected a whole number from 1 to 100");
+    ret_page->limit = (int32_t)limit;
+    err = request_query(request, "cursor", buffer, sizeof(buffer), &value);
+    if (err || (value.data && !decode_cursor(value, &ret_page->before)))
+        return response_invalid(response, ERROR_INVALID_PARAMETER, "cursor",
+                                "expected a nextCursor of an earlier answer");
+    return ERROR_OK;
+}

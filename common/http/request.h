@@ -1,0 +1,57 @@
+/*
+ * A request as the handlers see it. Everything text is borrowed until the request is finished;
+ * nothing here is shared between threads.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "auth/identity.h"
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "http/gateway.h"
+
+struct request {
+    const struct gateway *gateway;
+    struct text method;
+    struct text path;           /* decoded and normalised by nginx, without the query */
+    struct text query;          /* as it came, percent-encoded, without the question mark */
+    struct text request_id;     /* from nginx, never from the client */
+    struct text client_address; /* from nginx, after trusted proxies */
+    struct text id;             /* what {id} of the route's path matched; absent without one */
+    struct buffer body;         /* read to its end */
+    bool english;               /* Accept-Language prefers English to Russian */
+};
+
+/* Prepares the memory a worker reuses from request to request. */
+void request_init(struct request *request);
+void request_done(struct request *request);
+
+/*
+ * Reads parameters and language; not the body. default_path: the path when the gateway names none,
+ * as on a command line.
+ */
+void request_begin(struct request *request, const struct gateway *gateway,
+                   const char *default_path);
+
+/*
+ * Reads the body to its end. ERROR_BODY_TOO_LARGE: more than body_max bytes; the rest is unread and
+ * the connection cannot be used again. ERROR_CLIENT_GONE: it ended before CONTENT_LENGTH.
+ */
+enum error request_read_body(struct request *request, size_t body_max) MUST_CHECK;
+
+/* A parameter such as "HTTP_ORIGIN"; absent when it did not come. */
+struct text request_param(const struct request *request, const char *name);
+
+/* Identity from the headers: ERROR_UNAUTHORIZED, or ERROR_OK. */
+enum error request_identity(const struct request *request,
+                            struct identity *ret_identity) MUST_CHECK;
+
+/*
+ * A value of the query string, decoded. Returns ERROR_OK with the absent text when name is not
+ * there; ERROR_INVALID_PARAMETER when it is badly encoded, not UTF-8, has a NUL, or is longer than
+ * buffer. The first of several counts. ret_value borrows buffer.
+ */
+enum error request_query(const struct request *request, const char *name, char *buffer,
+                         size_t buffer_size, struct text *ret_value) MUST_CHECK;

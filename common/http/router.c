@@ -1,0 +1,181 @@
+#include "http/router.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "http/cors.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+
+enum { STATUS_FIRST = 100, STATUS_COUNT = 500 };
+
+/* The metrics of one route; the last one of a router is for requests that match none. */
+struct route_metrics {
+    struct metric *duration;
+    struct metric *_Atomic by_status[STATUS_COUNT]; /* filled when a status first occurs */
+};
+
+struct router {
+    struct app *app;
+    const struct handler *handler;
+    struct metric *write_errors;
+    struct route_metrics metrics[]; /* route_count + 1 */
+};
+
+struct router *router_new(struct app *app, const struct handler *handler)
+{
+    size_t count = handler->route_count + 1;
+    struct router *router = calloc(1, sizeof(*router) + count * sizeof(router->metrics[0]));
+    if (!router)
+        return NULL;
+    router->app = app;
+    router->handler = handler;
+    char labels[METRIC_LABELS_BYTES_MAX];
+    snprintf(labels, sizeof(labels), "handler=\"%s\"", handler->name);
+    router->write_errors = metrics_series(app->metrics, "response_write_errors_total", labels);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(labels, sizeof(labels), "handler=\"%s\",route=\"%s\"", handler->name,
+                 i < handler->route_count ? handler->routes[i].path : "none");
+        router->metrics[i].duration =
+            metrics_series(app->metrics, "http_request_duration_seconds", labels);
+    }
+    return router;
+}
+
+void router_free(struct router *router)
+{
+    free(router);
+}
+
+static bool path_matches(const char *pattern, struct text path, struct text *ret_id)
+{
+    static const char PLACE[] = "/{id}";
+    size_t len = strlen(pattern);
+    size_t place = sizeof(PLACE) - 1;
+    if (len < place || strcmp(pattern + len - place, PLACE) != 0)
+        return path.len == len && memcmp(path.data, pattern, len) == 0;
+    size_t prefix = len - place + 1; /* with the slash */
+    if (path.len <= prefix || memcmp(path.data, pattern, prefix) != 0)
+        return false;
+    struct text id = {path.data + prefix, path.len - prefix};
+    if (memchr(id.data, '/', id.len))
+        return false;
+    *ret_id = id;
+    return true;
+}
+
+static bool method_matches(const char *method, struct text wanted)
+{
+    return text_equal(text_from(method), wanted) ||
+           (strcmp(method, "GET") == 0 && text_equal(wanted, TEXT_LITERAL("HEAD")));
+}
+
+/*
+ * The route for a request, or NULL; methods then has the comma list of what the path does take,
+ * empty for an unknown path.
+ */
+static const struct route *find_route(const struct handler *handler, struct request *request,
+                                      char methods[static 128])
+{
+    size_t len = 0;
+    methods[0] = '\0';
+    for (size_t i = 0; i < handler->route_count; i++) {
+        const struct route *route = &handler->routes[i];
+        if (!path_matches(route->path, request->path, &request->id))
+            continue;
+        if (method_matches(route->method, request->method))
+            return route;
+        len += (size_t)snprintf(methods + len, 128 - len, "%s%s, ", route->method,
+                                strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+    }
+    if (len > 0)
+        snprintf(methods + len, 128 - len, "OPTIONS");
+    return NULL;
+}
+
+static enum error dispatch(struct router *router, const struct route *route, const char *methods,
+                           struct request *request, struct response *response)
+{
+    const char *origins = router->app->config->allowed_origins;
+    cors_apply(origins, request, response);
+    if (route)
+        return route->run(router->app, request, response);
+    if (!methods[0])
+        return ERROR_NOT_FOUND;
+    if (text_equal(request->method, TEXT_LITERAL("OPTIONS"))) {
+        cors_preflight(origins, request, methods, response);
+        return ERROR_OK;
+    }
+    response_header(response, "Allow", methods);
+    return ERROR_METHOD_NOT_ALLOWED;
+}
+
+static void count_request(struct router *router, const struct route *route, int status,
+                          int64_t duration_us)
+{
+    const struct handler *handler = router->handler;
+    size_t index = route ? (size_t)(route - handler->routes) : handler->route_count;
+    struct route_metrics *metrics = &router->metrics[index];
+    metric_observe_us(metrics->duration, (uint64_t)duration_us);
+    struct metric *_Atomic *slot =
+        &metrics->by_status[(unsigned)(status - STATUS_FIRST) % STATUS_COUNT];
+    struct metric *counter = atomic_load_explicit(slot, memory_order_relaxed);
+    if (!counter) {
+        char labels[METRIC_LABELS_BYTES_MAX];
+        /* A method that no route has is the client's choice of words: not a label. */
+        snprintf(labels, sizeof(labels),
+                 "handler=\"%s\",route=\"%s\",method=\"%s\",status=\"%d\"", handler->name,
+                 route ? route->path : "none", route ? route->method : "other", status);
+        counter = metrics_series(router->app->metrics, "http_requests_total", labels);
+        atomic_store_explicit(slot, counter, memory_order_relaxed);
+    }
+    metric_add(counter, 1);
+}
+
+/* The request boundary: the one place that logs a failure. Those of the database are logged where
+ * their SQLSTATE is known. */
+static void log_failure(const struct router *router, const struct request *request, enum error err)
+{
+    const struct error_info *info = error_describe(err);
+    if (info->status < 500 || err == ERROR_DATABASE || err == ERROR_DATABASE_UNAVAILABLE)
+        return;
+    log_event(router->app->log, LOG_ERROR, "request failed", LOG_STRING("error", info->name),
+              LOG_TEXT("method", request->method), LOG_TEXT("path", request->path));
+}
+
+bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
+                  struct response *response)
+{
+    int64_t before_us = clock_monotonic_us();
+    char methods[128];
+    request_begin(request, gateway, router->handler->routes[0].path);
+    response_begin(response, gateway);
+    log_set_request_id(request->request_id);
+
+    const struct route *route = find_route(router->handler, request, methods);
+    size_t body_max = route && route->body_max ? route->body_max : BODY_BYTES_MAX;
+    enum error err = request_read_body(request, body_max);
+    bool body_read = !err;
+    if (!err)
+        err = dispatch(router, route, methods, request, response);
+    if (!err && !response->streaming)
+        err = buffer_error(&response->body) ? ERROR_NO_MEMORY : ERROR_OK;
+    if (err && response->streaming) {
+        /* Too late to say so: the answer ends short, and the connection with it. */
+        log_failure(router, request, err);
+        response->write_failed = true;
+    } else if (err) {
+        log_failure(router, request, err);
+        response_fail(response, err, request->english);
+    }
+    bool sent = err != ERROR_CLIENT_GONE && response_send(response);
+    if (!sent)
+        metric_add(router->write_errors, 1);
+    count_request(router, route, response->status, clock_monotonic_us() - before_us);
+    log_set_request_id((struct text){NULL, 0});
+    return body_read && sent;
+}

@@ -1,0 +1,56 @@
+/*
+ * From a path and a method to a function. A handler is a table of routes; everything every endpoint
+ * needs (404, 405 with Allow, CORS, body cap, failure answers, metrics, one log line for a failure)
+ * happens here, so that a route's function is about its endpoint only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/app.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "http/request.h"
+#include "http/response.h"
+
+/*
+ * Runs one request. Builds the answer in response and returns ERROR_OK, or returns the failure that
+ * is to be answered.
+ */
+typedef enum error route_function(struct app *app, struct request *request,
+                                  struct response *response);
+
+struct route {
+    const char *method; /* "GET" answers HEAD as well */
+    const char *path;   /* exact, or ending in "/{id}": one path segment, in request->id */
+    route_function *run;
+    size_t body_max;    /* bytes; 0 means BODY_BYTES_MAX */
+};
+
+/*
+ * A handler that reads or changes what the shared cache holds requires it: one that ran without it
+ * would leave the others with stale values.
+ */
+enum handler_cache { HANDLER_CACHE_NONE, HANDLER_CACHE_OPTIONAL, HANDLER_CACHE_REQUIRED };
+
+struct handler {
+    const char *name; /* of the executable */
+    const struct route *routes;
+    size_t route_count;
+    bool needs_database;
+    enum handler_cache cache;
+};
+
+struct router; /* a handler's routes with their metrics; thread-safe */
+
+/* app and handler: kept by pointer. NULL: memory is out. */
+struct router *router_new(struct app *app, const struct handler *handler);
+void router_free(struct router *router);
+
+/*
+ * Serves one request from its gateway to the last byte of the answer. Returns false when the
+ * connection must not be kept (its body was not read to the end).
+ */
+bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
+                  struct response *response);

@@ -1,0 +1,215 @@
+#include "http/serve.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "http/gateway_fastcgi.h"
+
+enum {
+    /* A worker's deepest frame is a response with its pages of rows, far below this. */
+    WORKER_STACK_BYTES = 512 * KIB,
+    /* nginx closes an idle upstream connection long before (nginx/nginx.conf: keepalive_timeout). */
+    DRAIN_IDLE_MS = 5000,
+    DRAIN_POLL_MS = 20,
+};
+
+struct serve {
+    const struct serve_options *options;
+    int epoll_fd;
+    int stop_fd; /* an eventfd that stays readable once set: every worker sees it */
+    atomic_int connections; /* open ones, idle or busy */
+    atomic_int busy;        /* requests being served */
+    atomic_bool draining;
+};
+
+/* What a worker reuses from request to request. */
+struct worker {
+    struct serve *serve;
+    struct fastcgi fastcgi;
+    struct request request;
+    struct response response;
+};
+
+static bool watch(const struct serve *serve, int operation, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.fd = fd};
+    return epoll_ctl(serve->epoll_fd, operation, fd, &event) == 0;
+}
+
+static void close_connection(struct serve *serve, int fd)
+{
+    close(fd);
+    atomic_fetch_sub(&serve->connections, 1);
+}
+
+/* A peer that stops in the middle of a record must not hold a worker. */
+static void set_timeouts(int fd)
+{
+    struct timeval limit = {.tv_sec = CONNECTION_READ_TIMEOUT_MS / 1000,
+                            .tv_usec = CONNECTION_READ_TIMEOUT_MS % 1000 * 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+static void accept_connection(struct serve *serve)
+{
+    if (atomic_load(&serve->draining))
+        return;
+    int fd = accept4(serve->options->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) {
+        /* Another worker or process was first, or descriptors are out: they come back by closing. */
+        if (errno == EMFILE || errno == ENFILE)
+            clock_sleep_ms(10);
+        return;
+    }
+    atomic_fetch_add(&serve->connections, 1);
+    set_timeouts(fd);
+    if (!watch(serve, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
+        close_connection(serve, fd);
+}
+
+static void serve_connection(struct worker *worker, int fd)
+{
+    struct serve *serve = worker->serve;
+    if (!fastcgi_receive(&worker->fastcgi, fd)) {
+        atomic_fetch_sub(&serve->connections, 1);
+        return;
+    }
+    atomic_fetch_add(&serve->busy, 1);
+    bool keep = router_serve(serve->options->router, &worker->fastcgi.gateway, &worker->request,
+                             &worker->response);
+    int kept = fastcgi_finish(&worker->fastcgi, keep);
+    atomic_fetch_sub(&serve->busy, 1);
+    if (kept < 0)
+        atomic_fetch_sub(&serve->connections, 1);
+    else if (!watch(serve, EPOLL_CTL_MOD, kept, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
+        close_connection(serve, kept);
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct serve *serve = worker->serve;
+    for (;;) {
+        struct epoll_event event;
+        int count = epoll_wait(serve->epoll_fd, &event, 1, -1);
+        if (count < 0 && errno != EINTR)
+            break;
+        if (count <= 0)
+            continue;
+        if (event.data.fd == serve->stop_fd)
+            break;
+        if (event.data.fd == serve->options->listen_fd)
+            accept_connection(serve);
+        else
+            serve_connection(worker, event.data.fd);
+    }
+    return NULL;
+}
+
+/* Waits until the kept connections are gone. Returns false when requests run on after all. */
+static bool drain(struct serve *serve)
+{
+    int64_t start_ms = clock_monotonic_ms();
+    atomic_store(&serve->draining, true);
+    epoll_ctl(serve->epoll_fd, EPOLL_CTL_DEL, serve->options->listen_fd, NULL);
+    for (;;) {
+        int64_t waited_ms = clock_monotonic_ms() - start_ms;
+        if (atomic_load(&serve->connections) == 0)
+            return true;
+        if (waited_ms >= DRAIN_IDLE_MS && atomic_load(&serve->busy) == 0)
+            return true;
+        if (waited_ms >= DRAIN_MS_MAX)
+            return false;
+        clock_sleep_ms(DRAIN_POLL_MS);
+    }
+}
+
+static bool open_descriptors(struct serve *serve)
+{
+    int listen_fd = serve->options->listen_fd;
+    int flags = fcntl(listen_fd, F_GETFL);
+    serve->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    serve->stop_fd = eventfd(0, EFD_CLOEXEC);
+    /* Several workers may wake for one connection, so accept must not block. */
+    return serve->epoll_fd >= 0 && serve->stop_fd >= 0 && flags >= 0 &&
+           fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) == 0 &&
+           watch(serve, EPOLL_CTL_ADD, listen_fd, EPOLLIN) &&
+           watch(serve, EPOLL_CTL_ADD, serve->stop_fd, EPOLLIN);
+}
+
+static int start_workers(struct serve *serve, struct worker *workers, pthread_t *threads)
+{
+    pthread_attr_t attributes;
+    int started = 0;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+    for (; started < serve->options->threads; started++) {
+        struct worker *worker = &workers[started];
+        worker->serve = serve;
+        fastcgi_init(&worker->fastcgi);
+        request_init(&worker->request);
+        response_init(&worker->response);
+        if (pthread_create(&threads[started], &attributes, work, worker) != 0)
+            break;
+    }
+    pthread_attr_destroy(&attributes);
+    return started;
+}
+
+enum error serve_run(const struct serve_options *options)
+{
+    struct serve serve = {.options = options, .epoll_fd = -1, .stop_fd = -1};
+    size_t count = (size_t)options->threads;
+    struct worker *workers = calloc(count, sizeof(*workers));
+    pthread_t *threads = calloc(count, sizeof(*threads));
+    enum error err = ERROR_INTERNAL;
+    sigset_t signals;
+    int started = 0;
+    int received;
+    uint64_t one = 1;
+
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    if (!workers || !threads || !open_descriptors(&serve))
+        goto out;
+    started = start_workers(&serve, workers, threads);
+    if (started < options->threads)
+        goto out;
+    if (options->on_ready)
+        options->on_ready();
+    while (sigwait(&signals, &received) != 0)
+        ;
+    err = drain(&serve) ? ERROR_OK : ERROR_OVERLOADED;
+out:
+    /* Workers that will not end keep their memory: the process is about to exit. */
+    if (err == ERROR_OVERLOADED)
+        return err;
+    if (started > 0 && write(serve.stop_fd, &one, sizeof(one)) != sizeof(one))
+        return ERROR_OVERLOADED;
+    for (int i = 0; i < started; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < started; i++) {
+        request_done(&workers[i].request);
+        response_done(&workers[i].response);
+    }
+    if (serve.epoll_fd >= 0)
+        close(serve.epoll_fd);
+    if (serve.stop_fd >= 0)
+        close(serve.stop_fd);
+    free(workers);
+    free(threads);
+    return err;
+}

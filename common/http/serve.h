@@ -1,0 +1,32 @@
+/*
+ * The serve loop: worker threads over one inherited listening socket.
+ *
+ * All descriptors wait in one epoll set that the workers share: the listening socket, every kept
+ * connection (one-shot, so that one worker has it) and an event to stop. An idle kept connection
+ * therefore pins no thread, and a ready one needs no hand-over between threads.
+ *
+ * On SIGTERM or SIGINT it stops accepting and goes on serving its kept connections until nginx has
+ * closed them (nginx's upstream keepalive_timeout), so that no request is lost that nginx has just
+ * sent; then it returns.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "http/router.h"
+#include "observe/log.h"
+
+struct serve_options {
+    int listen_fd; /* listening, mode and backlog are the supervisor's */
+    int threads;
+    struct router *router;
+    struct log *log;
+    /* Called once when requests are being served; may be NULL. */
+    void (*on_ready)(void);
+};
+
+/*
+ * Serves until told to stop. Blocks SIGTERM and SIGINT for the threads and waits for them itself.
+ * Returns ERROR_OK after draining, ERROR_INTERNAL when it cannot start, ERROR_OVERLOADED when
+ * requests were still running after DRAIN_MS_MAX (the process should then exit at once).
+ */
+enum error serve_run(const struct serve_options *options) MUST_CHECK;

@@ -1,0 +1,114 @@
+#include "repositories/generation_repository.h"
+
+#include <stdlib.h>
+
+#include "queries.h"
+#include "repositories/row_access.h"
+
+struct recorded_row {
+    bool allowed;
+    int32_t used;
+    int32_t usage_limit;
+    int64_t reset_at;
+    bool has_created_at;
+    int64_t created_at;
+};
+
+STATEMENT(RECORD, .query = &query_generation_record, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT),
+          STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, allowed, BOOL),
+                            COLUMN(struct recorded_row, used, INT4),
+                            COLUMN(struct recorded_row, usage_limit, INT4),
+                            COLUMN(struct recorded_row, reset_at, TIMESTAMP),
+                            COLUMN_NULLABLE(struct recorded_row, created_at, TIMESTAMP)));
+
+enum error generation_repository_record(struct database *database, const struct uuid *user_id,
+                                        const struct new_generation *generation,
+                                        struct usage_outcome *ret_usage, int64_t *ret_created_at,
+                                        bool *ret_found)
+{
+    const struct param params[] = {
+        PARAM_UUID(*user_id),
+        PARAM_UUID(generation->id),
+        PARAM_TEXT(generation->image_url),
+        PARAM_TEXT(generation->prompt_used),
+        PARAM_TEXT(generation->trend),
+        PARAM_TEXT(generation->quality),
+        PARAM_TEXT(generation->ip_address),
+    };
+    struct recorded_row row;
+    enum error err = row_access_one(database, &RECORD, params, &row, ret_found, NULL);
+    if (err || !*ret_found)
+        return err;
+    *ret_usage = (struct usage_outcome){.allowed = row.allowed,
+                                        .used = row.used,
+                                        .usage_limit = row.usage_limit,
+                                        .reset_at = row.reset_at};
+    *ret_created_at = row.created_at;
+    return ERROR_OK;
+}
+
+STATEMENT(LIST, .query = &query_generation_list, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TIMESTAMP, SQL_UUID, SQL_INT4),
+          STATEMENT_COLUMNS(struct generation, COLUMN(struct generation, id, UUID),
+                            COLUMN(struct generation, user_id, UUID),
+                            COLUMN(struct generation, image_url, TEXT),
+                            COLUMN(struct generation, prompt_used, TEXT),
+                            COLUMN(struct generation, trend, TEXT),
+                            COLUMN(struct generation, quality, TEXT),
+                            COLUMN(struct generation, status, TEXT),
+                            COLUMN(struct generation, error_message, TEXT),
+                            COLUMN(struct generation, created_at, TIMESTAMP),
+                            COLUMN(struct generation, updated_at, TIMESTAMP)));
+
+enum error generation_repository_list(struct database *database, const struct uuid *user_id,
+                                      int64_t before_created_at, const struct uuid *before_id,
+                                      int32_t limit, struct generation_list *ret_list)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(before_created_at),
+                                   PARAM_UUID(*before_id), PARAM_INT4(limit)};
+    return row_access_all(database, &LIST, params, (void **)&ret_list->items, &ret_list->count,
+                          &ret_list->rows);
+}
+
+void generation_list_done(struct generation_list *list)
+{
+    free(list->items);
+    rows_free(list->rows);
+    *list = (struct generation_list){.count = 0};
+}
+
+struct total_row {
+    int64_t total;
+};
+
+STATEMENT(COUNT, .query = &query_generation_count, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct total_row, COLUMN(struct total_row, total, INT8)));
+
+enum error generation_repository_count(struct database *database, const struct uuid *user_id,
+                                       int64_t *ret_total)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    struct total_row row;
+    enum error err = row_access_one(database, &COUNT, params, &row, NULL, NULL);
+    if (!err)
+        *ret_total = row.total;
+    return err;
+}
+
+struct deleted_row {
+    struct uuid id;
+};
+
+STATEMENT(DELETE, .query = &query_generation_delete, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
+          STATEMENT_COLUMNS(struct deleted_row, COLUMN(struct deleted_row, id, UUID)));
+
+enum error generation_repository_delete(struct database *database, const struct uuid *user_id,
+                                        const struct uuid *id, bool *ret_deleted)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
+    struct deleted_row row;
+    return row_access_one(database, &DELETE, params, &row, ret_deleted, NULL);
+}

@@ -1,0 +1,25 @@
+/* What the repositories share: one row into a struct, all rows into an array. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+#include "database/database.h"
+
+/*
+ * Runs a statement and reads its first row. ret_rows: owned by the caller when a row was found and
+ * ret_rows is not NULL; pass NULL when the row has no text. ret_found NULL: a row is expected, and
+ * none is ERROR_INTERNAL.
+ */
+enum error row_access_one(struct database *database, const struct statement *statement,
+                          const struct param *params, void *ret_row, bool *ret_found,
+                          struct rows **ret_rows) MUST_CHECK;
+
+/*
+ * Runs a statement and reads every row into an array of row structs. ret_items: heap memory owned
+ * by the caller, NULL for no rows. ret_rows: owned by the caller; texts are borrowed from it.
+ */
+enum error row_access_all(struct database *database, const struct statement *statement,
+                          const struct param *params, void **ret_items, size_t *ret_count,
+                          struct rows **ret_rows) MUST_CHECK;

@@ -1,0 +1,79 @@
+#include "repositories/token_repository.h"
+
+#include <stdlib.h>
+
+#include "queries.h"
+#include "repositories/row_access.h"
+
+STATEMENT(STATUS, .query = &query_token_status, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct token_row, COLUMN(struct token_row, balance, INT4),
+                            COLUMN(struct token_row, held, INT4),
+                            COLUMN_NULLABLE(struct token_row, last_bonus_date, DATE),
+                            COLUMN(struct token_row, server_date, DATE),
+                            COLUMN(struct token_row, as_of, TIMESTAMP),
+                            COLUMN(struct token_row, plan, TEXT),
+                            COLUMN(struct token_row, plan_quality, TEXT),
+                            COLUMN_NULLABLE(struct token_row, daily_generations, INT4),
+                            COLUMN(struct token_row, generations_today, INT4)));
+
+enum error token_repository_status(struct database *database, const struct uuid *user_id,
+                                   struct token_row *ret_row, bool *ret_found)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &STATUS, params, ret_row, ret_found, &rows);
+    if (!err && *ret_found)
+        ret_row->rows = rows;
+    return err;
+}
+
+void token_row_done(struct token_row *row)
+{
+    rows_free(row->rows);
+    row->rows = NULL;
+}
+
+STATEMENT(CLAIM_BONUS, .query = &query_token_claim_bonus, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
+          STATEMENT_COLUMNS(struct token_bonus, COLUMN(struct token_bonus, claimed, BOOL),
+                            COLUMN(struct token_bonus, tokens_awarded, INT4),
+                            COLUMN(struct token_bonus, balance, INT4)));
+
+enum error token_repository_claim_bonus(struct database *database, const struct uuid *user_id,
+                                        const struct uuid *operation_id,
+                                        struct token_bonus *ret_bonus, bool *ret_found)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*operation_id)};
+    return row_access_one(database, &CLAIM_BONUS, params, ret_bonus, ret_found, NULL);
+}
+
+STATEMENT(TRANSACTIONS, .query = &query_transaction_list, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TIMESTAMP, SQL_UUID, SQL_INT4, SQL_TEXT, SQL_TIMESTAMP,
+                           SQL_TIMESTAMP),
+          STATEMENT_COLUMNS(struct transaction, COLUMN(struct transaction, id, UUID),
+                            COLUMN(struct transaction, amount, INT4),
+                            COLUMN(struct transaction, type, TEXT),
+                            COLUMN(struct transaction, description, TEXT),
+                            COLUMN(struct transaction, balance_after, INT4),
+                            COLUMN(struct transaction, created_at, TIMESTAMP)));
+
+enum error token_repository_transactions(struct database *database, const struct uuid *user_id,
+                                         const struct transaction_filter *filter,
+                                         struct transaction_list *ret_list)
+{
+    const struct param params[] = {
+        PARAM_UUID(*user_id),           PARAM_TIMESTAMP(filter->before_created_at),
+        PARAM_UUID(filter->before_id),  PARAM_INT4(filter->limit),
+        PARAM_TEXT(filter->type),       PARAM_TIMESTAMP(filter->from),
+        PARAM_TIMESTAMP(filter->to),
+    };
+    return row_access_all(database, &TRANSACTIONS, params, (void **)&ret_list->items,
+                          &ret_list->count, &ret_list->rows);
+}
+
+void transaction_list_done(struct transaction_list *list)
+{
+    free(list->items);
+    rows_free(list->rows);
+    *list = (struct transaction_list){.count = 0};
+}

@@ -1,0 +1,185 @@
+#include "repositories/user_repository.h"
+
+#include <stdlib.h>
+
+#include "queries.h"
+#include "repositories/row_access.h"
+
+struct id_row {
+    struct uuid user_id;
+    bool created;
+};
+
+STATEMENT(FIND_IDENTITY, .query = &query_identity_find, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_TEXT),
+          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
+
+enum error user_repository_find_identity(struct database *database, struct text identity,
+                                         struct uuid *ret_user_id, bool *ret_found)
+{
+    const struct param params[] = {PARAM_TEXT(identity)};
+    struct id_row row;
+    enum error err = row_access_one(database, &FIND_IDENTITY, params, &row, ret_found, NULL);
+    if (!err && *ret_found)
+        *ret_user_id = row.user_id;
+    return err;
+}
+
+STATEMENT(CREATE, .query = &query_identity_create, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_TEXT, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT),
+          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID),
+                            COLUMN(struct id_row, created, BOOL)));
+
+enum error user_repository_create(struct database *database, const struct account_names *names,
+                                  const struct uuid *new_id, struct uuid *ret_user_id)
+{
+    const struct param params[] = {PARAM_TEXT(names->identity), PARAM_UUID(*new_id),
+                                   PARAM_TEXT(names->clerk_id), PARAM_TEXT(names->device_id),
+                                   PARAM_TEXT(names->email)};
+    struct id_row row;
+    enum error err = row_access_one(database, &CREATE, params, &row, NULL, NULL);
+    if (!err)
+        *ret_user_id = row.user_id;
+    return err;
+}
+
+STATEMENT(ADOPT_IDENTITY, .query = &query_identity_adopt, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_TEXT, SQL_TEXT, SQL_TEXT),
+          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
+
+enum error user_repository_adopt_identity(struct database *database,
+                                          const struct account_names *names,
+                                          struct uuid *ret_user_id, bool *ret_found)
+{
+    const struct param params[] = {PARAM_TEXT(names->identity), PARAM_TEXT(names->clerk_id),
+                                   PARAM_TEXT(names->device_id)};
+    struct id_row row;
+    enum error err = row_access_one(database, &ADOPT_IDENTITY, params, &row, ret_found, NULL);
+    if (!err && *ret_found)
+        *ret_user_id = row.user_id;
+    return err;
+}
+
+struct restored_row {
+    struct uuid id;
+};
+
+STATEMENT(RESTORE, .query = &query_user_restore, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TEXT, SQL_TEXT),
+          STATEMENT_COLUMNS(struct restored_row, COLUMN(struct restored_row, id, UUID)));
+
+enum error user_repository_restore(struct database *database, const struct account_names *names,
+                                   const struct uuid *user_id)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TEXT(names->clerk_id),
+                                   PARAM_TEXT(names->device_id)};
+    return database_run(database, &RESTORE, params, NULL);
+}
+
+STATEMENT(PROFILE, .query = &query_user_profile, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct user_profile, COLUMN(struct user_profile, id, UUID),
+                            COLUMN(struct user_profile, email, TEXT),
+                            COLUMN(struct user_profile, created_at, TIMESTAMP),
+                            COLUMN(struct user_profile, subscription_plan, TEXT),
+                            COLUMN(struct user_profile, subscription_status, TEXT),
+                            COLUMN_NULLABLE(struct user_profile, period_end, TIMESTAMP),
+                            COLUMN(struct user_profile, plan, TEXT),
+                            COLUMN_NULLABLE(struct user_profile, daily_generations, INT4),
+                            COLUMN_NULLABLE(struct user_profile, history_max, INT4),
+                            COLUMN(struct user_profile, quality, TEXT),
+                            COLUMN(struct user_profile, used_today, INT4)));
+
+enum error user_repository_profile(struct database *database, const struct uuid *user_id,
+                                   struct user_profile *ret_profile, bool *ret_found)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &PROFILE, params, ret_profile, ret_found, &rows);
+    if (!err && *ret_found)
+        ret_profile->rows = rows;
+    return err;
+}
+
+void user_profile_done(struct user_profile *profile)
+{
+    rows_free(profile->rows);
+    profile->rows = NULL;
+}
+
+STATEMENT(STATS, .query = &query_user_stats, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct user_stats, COLUMN(struct user_stats, total_generations, INT8),
+                            COLUMN(struct user_stats, today_generations, INT8),
+                            COLUMN(struct user_stats, week_generations, INT8)));
+
+enum error user_repository_stats(struct database *database, const struct uuid *user_id,
+                                 struct user_stats *ret_stats)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    return row_access_one(database, &STATS, params, ret_stats, NULL, NULL);
+}
+
+STATEMENT(EXPORT, .query = &query_user_export, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct user_export, COLUMN(struct user_export, id, UUID),
+                            COLUMN(struct user_export, clerk_id, TEXT),
+                            COLUMN(struct user_export, device_id, TEXT),
+                            COLUMN(struct user_export, email, TEXT),
+                            COLUMN(struct user_export, created_at, TIMESTAMP),
+                            COLUMN(struct user_export, updated_at, TIMESTAMP),
+                            COLUMN(struct user_export, balance, INT4),
+                            COLUMN(struct user_export, held, INT4),
+                            COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE)));
+
+enum error user_repository_export(struct database *database, const struct uuid *user_id,
+                                  struct user_export *ret_export, bool *ret_found)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &EXPORT, params, ret_export, ret_found, &rows);
+    if (!err && *ret_found)
+        ret_export->rows = rows;
+    return err;
+}
+
+void user_export_done(struct user_export *user)
+{
+    rows_free(user->rows);
+    user->rows = NULL;
+}
+
+STATEMENT(IDENTITIES, .query = &query_user_identities, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct user_identity, COLUMN(struct user_identity, identity, TEXT)));
+
+enum error user_repository_identities(struct database *database, const struct uuid *user_id,
+                                      struct user_identity_list *ret_list)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    return row_access_all(database, &IDENTITIES, params, (void **)&ret_list->items,
+                          &ret_list->count, &ret_list->rows);
+}
+
+void user_identity_list_done(struct user_identity_list *list)
+{
+    free(list->items);
+    rows_free(list->rows);
+    *list = (struct user_identity_list){.count = 0};
+}
+
+struct erased_row {
+    bool erased;
+};
+
+STATEMENT(ERASE, .query = &query_user_erase, .kind = STATEMENT_WRITE, STATEMENT_PARAMS(SQL_UUID),
+          STATEMENT_COLUMNS(struct erased_row, COLUMN(struct erased_row, erased, BOOL)));
+
+enum error user_repository_erase(struct database *database, const struct uuid *user_id,
+                                 bool *ret_erased)
+{
+    const struct param params[] = {PARAM_UUID(*user_id)};
+    struct erased_row row;
+    enum error err = row_access_one(database, &ERASE, params, &row, NULL, NULL);
+    if (!err)
+        *ret_erased = row.erased;
+    return err;
+}

@@ -1,0 +1,106 @@
+/*
+ * Accounts and the identities that lead to them. One function a statement of sql/queries; errors
+ * are those of database_run. Text fields are borrowed from the rows and live until the matching
+ * _done, unless a field is said to be copied.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/uuid.h"
+
+struct database;
+struct rows;
+
+/* Whose account: at most one of the two ids is present, as columns of users. */
+struct account_names {
+    struct text identity; /* "device:<id>" or "clerk:<id>" */
+    struct text clerk_id;
+    struct text device_id;
+    struct text email; /* absent when unknown */
+};
+
+/* ret_found false: nobody has this identity. */
+enum error user_repository_find_identity(struct database *database, struct text identity,
+                                         struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
+
+/*
+ * Opens an account under new_id, or returns the one a concurrent request has just opened.
+ * ERROR_CONFLICT: the original backend made one without an identity row (see _adopt_identity).
+ */
+enum error user_repository_create(struct database *database, const struct account_names *names,
+                                  const struct uuid *new_id,
+                                  struct uuid *ret_user_id) MUST_CHECK;
+
+enum error user_repository_adopt_identity(struct database *database,
+                                          const struct account_names *names,
+                                          struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
+
+/* Makes the account row again where only the identity is left. */
+enum error user_repository_restore(struct database *database, const struct account_names *names,
+                                   const struct uuid *user_id) MUST_CHECK;
+
+struct user_profile {
+    struct uuid id;
+    struct text email;
+    int64_t created_at;
+    struct text subscription_plan; /* absent without an active subscription */
+    struct text subscription_status;
+    bool has_period_end;
+    int64_t period_end;
+    struct text plan;
+    bool has_daily_generations; /* false: unlimited */
+    int32_t daily_generations;
+    bool has_history_max; /* false: unlimited */
+    int32_t history_max;
+    struct text quality;
+    int32_t used_today;
+    struct rows *rows; /* owned; what the texts are borrowed from */
+};
+
+enum error user_repository_profile(struct database *database, const struct uuid *user_id,
+                                   struct user_profile *ret_profile, bool *ret_found) MUST_CHECK;
+void user_profile_done(struct user_profile *profile);
+
+struct user_stats {
+    int64_t total_generations, today_generations, week_generations;
+};
+
+enum error user_repository_stats(struct database *database, const struct uuid *user_id,
+                                 struct user_stats *ret_stats) MUST_CHECK;
+
+/* Everything of the account row, for the export. */
+struct user_export {
+    struct uuid id;
+    struct text clerk_id, device_id, email;
+    int64_t created_at, updated_at;
+    int32_t balance, held;
+    bool has_last_bonus_date;
+    int32_t last_bonus_date; /* days since 1970-01-01 */
+    struct rows *rows;       /* owned */
+};
+
+enum error user_repository_export(struct database *database, const struct uuid *user_id,
+                                  struct user_export *ret_export, bool *ret_found) MUST_CHECK;
+void user_export_done(struct user_export *user);
+
+struct user_identity {
+    struct text identity;
+};
+
+struct user_identity_list {
+    struct user_identity *items; /* owned */
+    size_t count;
+    struct rows *rows; /* owned */
+};
+
+enum error user_repository_identities(struct database *database, const struct uuid *user_id,
+                                      struct user_identity_list *ret_list) MUST_CHECK;
+void user_identity_list_done(struct user_identity_list *list);
+
+/* ret_erased false: no such account. Safe to repeat. */
+enum error user_repository_erase(struct database *database, const struct uuid *user_id,
+                                 bool *ret_erased) MUST_CHECK;

@@ -1,0 +1,113 @@
+#include "services/token_service.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "cache/cache.h"
+#include "services/cache_keys.h"
+
+_Static_assert(sizeof(struct token_status) <= CACHE_VALUE_BYTES_MAX, "a status fits a cache slot");
+
+static enum error fill_status(const struct token_row *row, struct token_status *ret_status)
+{
+    struct token_status status;
+    memset(&status, 0, sizeof(status)); /* no padding of the stack goes into shared memory */
+    status.balance = row->balance;
+    status.held = row->held;
+    status.has_last_bonus_date = row->has_last_bonus_date;
+    status.last_bonus_date = row->last_bonus_date;
+    status.server_date = row->server_date;
+    status.as_of = row->as_of;
+    status.clock_offset = row->as_of - clock_unix_us();
+    status.can_claim_bonus =
+        !row->has_last_bonus_date || row->last_bonus_date < row->server_date;
+    status.unlimited = !row->has_daily_generations;
+    if (row->has_daily_generations) {
+        int32_t left = row->daily_generations - row->generations_today;
+        status.free_total = row->daily_generations;
+        status.free_remaining = left > 0 ? left : 0;
+    }
+    if (!text_copy(row->plan, status.plan, sizeof(status.plan)) ||
+        !text_copy(row->plan_quality, status.max_quality, sizeof(status.max_quality)))
+        return ERROR_INTERNAL;
+    *ret_status = status;
+    return ERROR_OK;
+}
+
+/* What depends on the date is wrong after the database's midnight, cached or not. */
+static bool is_of_today(const struct token_status *status)
+{
+    return clock_day(clock_unix_us() + status->clock_offset) == status->server_date;
+}
+
+enum error token_service_status(struct app *app, struct account *account,
+                                struct token_status *ret_status)
+{
+    struct cache_key key = cache_keys_balance(&account->user_id);
+    struct cache_lease lease;
+    struct token_status cached;
+    if (cache_get(app->cache, &key, &cached, sizeof(cached), &lease)) {
+        if (is_of_today(&cached)) {
+            *ret_status = cached;
+            return ERROR_OK;
+        }
+        lease.may_store = false;
+    }
+    struct token_row row = {.rows = NULL};
+    bool found = false;
+    enum error err = token_repository_status(app->database, &account->user_id, &row, &found);
+    if (!err && !found) {
+        err = account_service_reopen(app, account);
+        lease.may_store = false;
+        if (!err)
+            err = token_repository_status(app->database, &account->user_id, &row, &found);
+    }
+    if (!err)
+        err = found ? fill_status(&row, ret_status) : ERROR_INTERNAL;
+    if (!err)
+        cache_store(app->cache, &key, &lease, ret_status, sizeof(*ret_status));
+    token_row_done(&row);
+    return err;
+}
+
+static enum error claim(struct app *app, const struct account *account,
+                        const struct uuid *operation_id, struct token_bonus *ret_bonus,
+                        bool *ret_found)
+{
+    struct cache_key key = cache_keys_balance(&account->user_id);
+    struct cache_write write;
+    cache_write_begin(app->cache, &key, &write);
+    enum error err = token_repository_claim_bonus(app->database, &account->user_id, operation_id,
+                                                  ret_bonus, ret_found);
+    cache_write_end(app->cache, &write);
+    return err;
+}
+
+enum error token_service_claim_bonus(struct app *app, struct account *account,
+                                     struct token_bonus *ret_bonus)
+{
+    struct uuid operation_id = uuid_new();
+    struct token_bonus bonus;
+    bool found = false;
+    enum error err = claim(app, account, &operation_id, &bonus, &found);
+    if (!err && !found) {
+        err = account_service_reopen(app, account);
+        if (!err)
+            err = claim(app, account, &operation_id, &bonus, &found);
+    }
+    if (err)
+        return err;
+    if (!found)
+        return ERROR_INTERNAL;
+    if (!bonus.claimed)
+        return ERROR_BONUS_ALREADY_CLAIMED;
+    *ret_bonus = bonus;
+    return ERROR_OK;
+}
+
+enum error token_service_transactions(struct app *app, const struct account *account,
+                                      const struct transaction_filter *filter,
+                                      struct transaction_list *ret_list)
+{
+    return token_repository_transactions(app->database, &account->user_id, filter, ret_list);
+}

@@ -1,0 +1,22 @@
+/* What the calling account did lately, and the limits on it. Thread-safe. */
+#pragma once
+
+#include "base/app.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "repositories/usage_repository.h"
+#include "services/account_service.h"
+
+/*
+ * Records one action if its limit allows it. action: "download". client_address: kept with the
+ * entry. ERROR_RATE_LIMITED with ret_outcome filled when the limit is reached.
+ */
+enum error usage_service_record(struct app *app, struct account *account, struct text action,
+                                struct text client_address,
+                                struct usage_outcome *ret_outcome) MUST_CHECK;
+
+enum error usage_service_today(struct app *app, const struct account *account,
+                               struct usage_today *ret_today) MUST_CHECK;
+
+/* Seconds until an outcome's window moves on, at least 1. */
+int usage_service_wait_seconds(const struct usage_outcome *outcome);

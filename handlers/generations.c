@@ -1,0 +1,150 @@
+/* /api/generations: the history of generated images. */
+#include "http/body.h"
+#include "http/page.h"
+#include "runtime/caller.h"
+#include "runtime/handler_main.h"
+#include "services/generation_service.h"
+#include "services/usage_service.h"
+
+static void write_generation(struct json_writer *json, const struct generation *generation)
+{
+    json_begin_object(json);
+    json_member_uuid(json, "id", &generation->id);
+    json_member_uuid(json, "user_id", &generation->user_id);
+    json_member_text(json, "image_url", generation->image_url);
+    json_member_text(json, "prompt_used", generation->prompt_used);
+    json_member_text(json, "trend", generation->trend);
+    json_member_text(json, "quality", generation->quality);
+    json_member_text(json, "status", generation->status);
+    json_member_text(json, "error_message", generation->error_message);
+    json_member_time(json, "created_at", generation->created_at);
+    json_member_time(json, "updated_at", generation->updated_at);
+    json_end_object(json);
+}
+
+static enum error list_generations(struct app *app, struct request *request,
+                                   struct response *response)
+{
+    struct account account;
+    struct page page;
+    struct generation_list list = {.count = 0};
+    int64_t total = -1;
+    enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = page_read(request, response, &page);
+    if (err)
+        return err;
+    total = page.before.total;
+    err = generation_service_list(app, &account, page.before.created_at, &page.before.id,
+                                  page.limit + 1, &list, &total);
+    if (err)
+        return err;
+    bool more = list.count == (size_t)page.limit + 1;
+    size_t count = more ? list.count - 1 : list.count;
+    struct json_writer *json = response_data(response, 200);
+    json_key(json, "generations");
+    json_begin_array(json);
+    for (size_t i = 0; i < count; i++)
+        write_generation(json, &list.items[i]);
+    json_end_array(json);
+    json_member_int(json, "total", total);
+    struct page_position last = {.total = total > INT32_MAX ? INT32_MAX : (int32_t)total};
+    if (more) {
+        last.created_at = list.items[count - 1].created_at;
+        last.id = list.items[count - 1].id;
+    }
+    page_write_cursor(json, more ? &last : NULL);
+    response_data_end(response);
+    generation_list_done(&list);
+    return ERROR_OK;
+}
+
+static enum error read_draft(const struct body *body, struct new_generation *ret_draft)
+{
+    static const struct body_text_rule PROMPT = {.name = "promptUsed",
+                                                 .bytes_max = PROMPT_BYTES_MAX,
+                                                 .characters_max = PROMPT_CHARACTERS_MAX};
+    static const struct body_text_rule TREND = {.name = "trend",
+                                                .bytes_max = BODY_BYTES_MAX,
+                                                .characters_max = TREND_CHARACTERS_MAX};
+    static const struct body_text_rule QUALITY = {
+        .name = "quality", .bytes_max = 8, .choices = "1K,2K,4K"};
+    static const struct body_text_rule IMAGE_URL = {.name = "imageUrl",
+                                                    .bytes_max = IMAGE_URL_BYTES_MAX};
+    enum error err = body_text(body, &IMAGE_URL, &ret_draft->image_url);
+    if (!err && ret_draft->image_url.len == 0)
+        err = ERROR_IMAGE_URL_REQUIRED;
+    if (!err)
+        err = body_text(body, &PROMPT, &ret_draft->prompt_used);
+    if (!err)
+        err = body_text(body, &TREND, &ret_draft->trend);
+    if (!err)
+        err = body_text(body, &QUALITY, &ret_draft->quality);
+    return err;
+}
+
+static enum error create_generation(struct app *app, struct request *request,
+                                    struct response *response)
+{
+    struct account account;
+    struct body *body = NULL;
+    struct new_generation draft = {.ip_address = request->client_address};
+    struct generation generation;
+    struct usage_outcome usage = {.allowed = false};
+    enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = body_parse(request, response, &body);
+    if (!err)
+        err = read_draft(body, &draft);
+    if (err)
+        goto out;
+    err = generation_service_record(app, &account, &draft, &generation, &usage);
+    if (err == ERROR_RATE_LIMITED)
+        err = response_rate_limited(response, usage.usage_limit,
+                                    usage_service_wait_seconds(&usage));
+    if (err)
+        goto out;
+    response_rate_limit(response, usage.usage_limit, usage.usage_limit - usage.used,
+                        usage_service_wait_seconds(&usage));
+    struct json_writer *json = response_data(response, 201);
+    json_key(json, "generation");
+    write_generation(json, &generation);
+    response_data_end(response);
+out:
+    body_free(body);
+    return err;
+}
+
+static enum error delete_generation(struct app *app, struct request *request,
+                                    struct response *response)
+{
+    struct account account;
+    struct uuid id;
+    enum error err = caller_resolve(app, request, &account);
+    if (err)
+        return err;
+    if (!uuid_parse(request->id, &id))
+        return response_invalid(response, ERROR_INVALID_PARAMETER, "id", "expected a uuid");
+    err = generation_service_delete(app, &account, &id);
+    if (err)
+        return err;
+    response_empty(response, 204);
+    return ERROR_OK;
+}
+
+int main(void)
+{
+    static const struct route ROUTES[] = {
+        {"GET", "/api/generations", list_generations, 0},
+        {"POST", "/api/generations", create_generation, 0},
+        {"DELETE", "/api/generations/{id}", delete_generation, 0},
+    };
+    static const struct handler HANDLER = {
+        .name = "generations",
+        .routes = ROUTES,
+        .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
+        .needs_database = true,
+        .cache = HANDLER_CACHE_REQUIRED,
+    };
+    return handler_main(&HANDLER);
+}

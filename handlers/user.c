@@ -1,0 +1,279 @@
+/* /api/user and /api/stats: profile, statistics, export, erasure. */
+#include "base/owned_id.h"
+#include "runtime/caller.h"
+#include "runtime/handler_main.h"
+#include "services/user_service.h"
+
+static void write_optional_int(struct json_writer *json, const char *name, bool there, int value)
+{
+    if (there)
+        json_member_int(json, name, value);
+    else
+        json_member_null(json, name);
+}
+
+static void write_optional_time(struct json_writer *json, const char *name, bool there,
+                                int64_t value)
+{
+    if (there)
+        json_member_time(json, name, value);
+    else
+        json_member_null(json, name);
+}
+
+static void write_account(struct json_writer *json, const struct user_profile *profile)
+{
+    json_key(json, "user");
+    json_begin_object(json);
+    json_member_uuid(json, "id", &profile->id);
+    json_member_text(json, "email", profile->email);
+    json_member_time(json, "createdAt", profile->created_at);
+    json_end_object(json);
+    json_key(json, "subscription");
+    if (!profile->subscription_plan.data) {
+        json_null(json);
+        return;
+    }
+    json_begin_object(json);
+    json_member_text(json, "plan", profile->subscription_plan);
+    json_member_text(json, "status", profile->subscription_status);
+    write_optional_time(json, "periodEnd", profile->has_period_end, profile->period_end);
+    json_end_object(json);
+}
+
+static void write_limits(struct json_writer *json, const struct user_profile *profile)
+{
+    int left = profile->daily_generations - profile->used_today;
+    json_key(json, "limits");
+    json_begin_object(json);
+    write_optional_int(json, "dailyGenerations", profile->has_daily_generations,
+                       profile->daily_generations);
+    write_optional_int(json, "maxHistory", profile->has_history_max, profile->history_max);
+    json_member_text(json, "quality", profile->quality);
+    json_end_object(json);
+    json_key(json, "usage");
+    json_begin_object(json);
+    json_member_int(json, "usedToday", profile->used_today);
+    write_optional_int(json, "remaining", profile->has_daily_generations, left > 0 ? left : 0);
+    write_optional_int(json, "maxHistory", profile->has_history_max, profile->history_max);
+    json_end_object(json);
+}
+
+static enum error get_profile(struct app *app, struct request *request, struct response *response)
+{
+    struct account account;
+    struct user_profile profile = {.rows = NULL};
+    enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = user_service_profile(app, &account, &profile);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(response, 200);
+    write_account(json, &profile);
+    json_member_text(json, "plan", profile.plan);
+    json_member_text(json, "status",
+                     profile.subscription_status.data ? profile.subscription_status
+                                                      : TEXT_LITERAL("active"));
+    write_limits(json, &profile);
+    write_optional_time(json, "periodEnd", profile.has_period_end, profile.period_end);
+    response_data_end(response);
+    user_profile_done(&profile);
+    return ERROR_OK;
+}
+
+static enum error get_stats(struct app *app, struct request *request, struct response *response)
+{
+    struct account account;
+    struct user_stats stats;
+    enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = user_service_stats(app, &account, &stats);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(response, 200);
+    json_key(json, "user");
+    json_begin_object(json);
+    json_member_int(json, "total_generations", stats.total_generations);
+    json_member_int(json, "today_generations", stats.today_generations);
+    json_member_int(json, "week_generations", stats.week_generations);
+    json_end_object(json);
+    response_data_end(response);
+    return ERROR_OK;
+}
+
+/* The export: one JSON object a line, each with its type; the last line says that it is whole. */
+struct export_stream {
+    struct response *response;
+    struct buffer *out; /* NULL until the first line: failures before it are answered as such */
+    int64_t lines;
+};
+
+static struct json_writer begin_line(struct export_stream *stream, const char *type)
+{
+    struct json_writer json;
+    if (!stream->out) {
+        response_header(stream->response, "Cache-Control", "no-store");
+        response_header(stream->response, "Content-Disposition",
+                        "attachment; filename=\"dreamlens-export.jsonl\"");
+        stream->out = response_stream(stream->response, "application/x-ndjson");
+    }
+    json_writer_init(&json, stream->out);
+    json_begin_object(&json);
+    json_member_string(&json, "type", type);
+    return json;
+}
+
+static bool end_line(struct export_stream *stream, struct json_writer *json)
+{
+    json_end_object(json);
+    buffer_append_char(stream->out, '\n');
+    stream->lines++;
+    return response_stream_flush(stream->response);
+}
+
+static bool export_user(void *context, const struct user_export *user)
+{
+    struct json_writer json = begin_line(context, "user");
+    json_member_uuid(&json, "id", &user->id);
+    json_member_text(&json, "clerkId", user->clerk_id);
+    json_member_text(&json, "deviceId", user->device_id);
+    json_member_text(&json, "email", user->email);
+    json_member_time(&json, "createdAt", user->created_at);
+    json_member_time(&json, "updatedAt", user->updated_at);
+    json_member_int(&json, "balance", user->balance);
+    json_member_int(&json, "held", user->held);
+    if (user->has_last_bonus_date)
+        json_member_date(&json, "lastBonusDate", user->last_bonus_date);
+    return end_line(context, &json);
+}
+
+static bool export_identity(void *context, const struct user_identity *identity)
+{
+    struct json_writer json = begin_line(context, "identity");
+    json_member_text(&json, "identity", identity->identity);
+    return end_line(context, &json);
+}
+
+static bool export_subscription(void *context, const struct subscription *subscription)
+{
+    struct json_writer json = begin_line(context, "subscription");
+    json_member_uuid(&json, "id", &subscription->id);
+    json_member_text(&json, "plan", subscription->plan);
+    json_member_text(&json, "status", subscription->status);
+    write_optional_time(&json, "periodStart", subscription->has_current_period_start,
+                        subscription->current_period_start);
+    write_optional_time(&json, "periodEnd", subscription->has_current_period_end,
+                        subscription->current_period_end);
+    json_member_time(&json, "createdAt", subscription->created_at);
+    return end_line(context, &json);
+}
+
+static bool export_payment(void *context, const struct payment *payment)
+{
+    struct json_writer json = begin_line(context, "payment");
+    json_member_uuid(&json, "id", &payment->id);
+    json_member_text(&json, "amount", payment->amount);
+    json_member_text(&json, "currency", payment->currency);
+    json_member_text(&json, "status", payment->status);
+    json_member_text(&json, "package", payment->token_package);
+    write_optional_int(&json, "tokens", payment->has_tokens_amount, payment->tokens_amount);
+    json_member_time(&json, "createdAt", payment->created_at);
+    return end_line(context, &json);
+}
+
+static bool export_generation(void *context, const struct generation *generation)
+{
+    struct json_writer json = begin_line(context, "generation");
+    json_member_uuid(&json, "id", &generation->id);
+    json_member_text(&json, "imageUrl", generation->image_url);
+    json_member_text(&json, "promptUsed", generation->prompt_used);
+    json_member_text(&json, "trend", generation->trend);
+    json_member_text(&json, "quality", generation->quality);
+    json_member_text(&json, "status", generation->status);
+    json_member_text(&json, "errorMessage", generation->error_message);
+    json_member_time(&json, "createdAt", generation->created_at);
+    json_member_time(&json, "updatedAt", generation->updated_at);
+    return end_line(context, &json);
+}
+
+static bool export_transaction(void *context, const struct uuid *user_id,
+                               const struct transaction *transaction)
+{
+    char id[OWNED_ID_SIZE];
+    struct json_writer json = begin_line(context, "transaction");
+    owned_id_format(user_id, &transaction->id, id);
+    json_member_string(&json, "id", id);
+    json_member_int(&json, "amount", transaction->amount);
+    json_member_text(&json, "kind", transaction->type);
+    json_member_text(&json, "description", transaction->description);
+    json_member_int(&json, "balanceAfter", transaction->balance_after);
+    json_member_time(&json, "createdAt", transaction->created_at);
+    return end_line(context, &json);
+}
+
+static bool export_usage(void *context, const struct usage_entry *entry)
+{
+    struct json_writer json = begin_line(context, "usage");
+    json_member_uuid(&json, "id", &entry->id);
+    json_member_text(&json, "action", entry->action);
+    json_member_text(&json, "ipAddress", entry->ip_address);
+    json_member_time(&json, "createdAt", entry->created_at);
+    return end_line(context, &json);
+}
+
+static enum error export_all(struct app *app, struct request *request, struct response *response)
+{
+    struct account account;
+    struct export_stream stream = {.response = response};
+    struct export_sink sink = {
+        .context = &stream,
+        .user = export_user,
+        .identity = export_identity,
+        .subscription = export_subscription,
+        .payment = export_payment,
+        .generation = export_generation,
+        .transaction = export_transaction,
+        .usage = export_usage,
+    };
+    enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = user_service_export(app, &account, &sink);
+    if (err)
+        return err;
+    int64_t lines = stream.lines;
+    struct json_writer json = begin_line(&stream, "end");
+    json_member_int(&json, "lines", lines);
+    end_line(&stream, &json);
+    return ERROR_OK;
+}
+
+static enum error erase(struct app *app, struct request *request, struct response *response)
+{
+    struct account account;
+    enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = user_service_erase(app, &account);
+    if (err)
+        return err;
+    response_empty(response, 204);
+    return ERROR_OK;
+}
+
+int main(void)
+{
+    static const struct route ROUTES[] = {
+        {"GET", "/api/user", get_profile, 0},
+        {"DELETE", "/api/user", erase, 0},
+        {"GET", "/api/user/stats", get_stats, 0},
+        {"GET", "/api/stats", get_stats, 0},
+        {"GET", "/api/user/export", export_all, 0},
+    };
+    static const struct handler HANDLER = {
+        .name = "user",
+        .routes = ROUTES,
+        .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
+        .needs_database = true,
+        .cache = HANDLER_CACHE_REQUIRED,
+    };
+    return handler_main(&HANDLER);
+}

@@ -1,0 +1,20 @@
+-- The account with its plan and what was used of it today. $1 user_id uuid.
+SELECT u.id,
+       u.email::text AS email,
+       u.created_at,
+       s.plan::text AS subscription_plan,
+       s.status::text AS subscription_status,
+       s.current_period_end AS period_end,
+       p.plan,
+       p.daily_generations,
+       p.history_max,
+       p.quality,
+       (SELECT count(*)::int FROM usage_logs l
+        WHERE l.user_id = u.id AND l.action = 'generation'
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS used_today
+FROM users u
+LEFT JOIN subscriptions s
+       ON s.user_id = u.id AND s.status = 'active'
+      AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
+JOIN plans p ON p.plan = coalesce(s.plan, 'free')
+WHERE u.id = $1 AND u.erased_at IS NULL
