@@ -379,6 +379,28 @@ start_postgres() {
         fail "$log" "cannot make the database"
 }
 
+# Before the new handlers start: migrations keep working with the old ones, not the other way round.
+migrate_schema() {
+    local answer log=$STATE_DIR/migrate.log
+    step 'bringing the schema up to date'
+    answer=$(REQUEST_METHOD=POST DOCUMENT_URI=/api/init-db HTTP_X_DB_INIT_SECRET=$DB_INIT_SECRET \
+        as_run_user "$RUN_DIR/bin/init-db" </dev/null 2>"$log") || true
+    case $answer in
+    *'"success":true'*) rm -f "$log" ;;
+    *) fail "$log" "the schema cannot be brought up to date: ${answer##*$'\r\n'}" ;;
+    esac
+}
+
+# Every handler may fill its pool; a few connections are left for the operator.
+check_connections() {
+    local connections needed spare=10
+    connections=$(psql -X -At -d "$POSTGRES_URL" -c 'SHOW max_connections' 2>/dev/null) || return 0
+    needed=$((${#HANDLERS[@]} * ${DB_POOL_SIZE:-4} + spare))
+    [ "$needed" -le "$connections" ] ||
+        die "DB_POOL_SIZE: ${#HANDLERS[@]} handlers x ${DB_POOL_SIZE:-4} connections + $spare = \
+$needed, but max_connections is $connections"
+}
+
 # --- handlers ---
 
 # state_of HANDLER: ready, starting, waiting, misconfigured, or nothing when it is not known.
