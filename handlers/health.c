@@ -6,7 +6,7 @@
 #include "runtime/handler_main.h"
 #include "services/system_service.h"
 
-/* All series of one name together. */
+/* All series of one name together; gauges are left to /metrics. */
 struct metric_total {
     const char *name;
     uint64_t count;
@@ -23,6 +23,8 @@ static void add_series(const struct metric_view *view, void *context)
 {
     struct metric_totals *totals = context;
     size_t i = 0;
+    if (view->gauge)
+        return;
     while (i < totals->count && strcmp(totals->items[i].name, view->name) != 0)
         i++;
     if (i == sizeof(totals->items) / sizeof(totals->items[0]))

@@ -108,6 +108,7 @@ struct connection *connection_open(const char *url, const char *application_name
         goto out;
     }
     PQsetNoticeProcessor(connection->pg, ignore_notice, NULL);
+    ret_problem[0] = '\0';
 out:
     PQconninfoFree(options);
     return connection;

@@ -30,7 +30,8 @@ struct reply {
 /*
  * Connects and waits. url: a connection string. Parameters it does not set get the values of
  * connection.c. Blocking, at most 3 s a host. Returns NULL when memory is out or it cannot connect;
- * ret_problem then says why, without password (libpq's text names host and user only).
+ * ret_problem then says why, without password (libpq's text names host and user only), and is empty
+ * otherwise.
  */
 struct connection *connection_open(const char *url, const char *application_name,
                                    char ret_problem[static 256]);

@@ -26,7 +26,7 @@ struct database {
     atomic_uint_fast64_t bootstraps;    /* that succeeded; raised under bootstrap_lock */
     int64_t idle_bootstrap_ms;          /* when the last one found nothing to do; same guard */
 
-    struct metric *pool_wait, *retries, *reconnects, *slow;
+    struct metric *pool_wait, *pool_timeouts, *retries, *reconnects, *slow, *fallbacks;
     struct metric *_Atomic durations[]; /* by query index; filled when a query first runs */
 };
 
@@ -81,6 +81,10 @@ enum error database_open(const struct database_options *options, struct database
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "handler=\"%s\"", options->handler);
     database->pool_wait = metrics_series(options->metrics, "db_pool_wait_seconds", labels);
+    database->pool_timeouts =
+        metrics_series(options->metrics, "db_pool_timeouts_total", labels);
+    database->fallbacks =
+        metrics_series(options->metrics, "db_prepared_fallbacks_total", labels);
     database->retries = metrics_series(options->metrics, "db_retries_total", labels);
     database->reconnects = metrics_series(options->metrics, "db_reconnects_total", labels);
     database->slow = metrics_series(options->metrics, "db_slow_queries_total", labels);
@@ -174,6 +178,8 @@ static enum error attempt(struct execution *execution)
     enum error err = pool_acquire(database->pool, execution->deadline_ms, &connection,
                                   execution->problem);
     metric_observe_us(database->pool_wait, (uint64_t)(clock_monotonic_us() - before_us));
+    if (err == ERROR_OVERLOADED)
+        metric_add(database->pool_timeouts, 1);
     if (err)
         return err;
     execution->prepared = atomic_load(&database->use_prepared);
@@ -229,10 +235,12 @@ static bool back_off(const struct execution *execution, int n)
 
 static void forbid_prepared(struct database *database)
 {
-    if (atomic_exchange(&database->use_prepared, false))
-        log_event(database->options.log, LOG_INFO,
-                  "prepared statements do not last here, sending unnamed ones",
-                  LOG_STRING("reason", "a pooler in transaction mode"));
+    if (!atomic_exchange(&database->use_prepared, false))
+        return;
+    metric_add(database->fallbacks, 1);
+    log_event(database->options.log, LOG_INFO,
+              "prepared statements do not last here, sending unnamed ones",
+              LOG_STRING("reason", "a pooler in transaction mode"));
 }
 
 /* Repeats the statement as its failures allow; ERROR_OK leaves a good reply in execution. */

@@ -16,14 +16,12 @@
 #define METRIC_TABLE(X) \
     X("http_requests_total", COUNTER, "Requests answered, by handler, route, method and status.") \
     X("http_request_duration_seconds", HISTOGRAM, "Time from request to answer.") \
-    X("http_requests_in_flight", GAUGE, "Requests being served.") \
     X("response_write_errors_total", COUNTER, "Answers that could not be written.") \
     X("db_query_duration_seconds", HISTOGRAM, "Metric db.query: time of a statement, by name.") \
     X("db_query_errors_total", COUNTER, "Statements that failed, by name and SQLSTATE.") \
     X("db_slow_queries_total", COUNTER, "Statements slower than the warning threshold.") \
     X("db_retries_total", COUNTER, "Units of work run again after a transient failure.") \
     X("db_reconnects_total", COUNTER, "Connections made again after one was lost.") \
-    X("db_connections", GAUGE, "Open database connections.") \
     X("db_bootstraps_total", COUNTER, "Schema bootstraps, by result.") \
     X("db_pool_wait_seconds", HISTOGRAM, "Time a thread waited for a free connection.") \
     X("db_pool_timeouts_total", COUNTER, "Waits for a free connection that were given up.") \
@@ -315,6 +313,7 @@ void metrics_each(struct metrics *metrics, void (*visit)(const struct metric_vie
             .name = metric->name,
             .labels = metric->labels,
             .histogram = metric->type == METRIC_HISTOGRAM,
+            .gauge = metric->type == METRIC_GAUGE,
             .count = metric_count(metric),
             .sum_us = metric_sum_us(metric),
         };

@@ -1,3 +1,3 @@
 -- Whether the database answers and takes writes.
-SELECT NOT pg_is_in_recovery() AS writable,
+SELECT current_setting('transaction_read_only') = 'off' AS writable,
        current_setting('max_connections')::int AS max_connections
