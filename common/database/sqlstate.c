@@ -19,6 +19,7 @@ static const struct {
     {"40P01", {FAILURE_TRANSIENT, false}}, /* deadlock_detected */
     {"42P01", {FAILURE_SCHEMA, false}},    /* undefined_table */
     {"42703", {FAILURE_SCHEMA, false}},    /* undefined_column */
+    {"42P10", {FAILURE_SCHEMA, false}},    /* invalid_column_reference: a key of ON CONFLICT is gone */
     {"42883", {FAILURE_SCHEMA, false}},    /* undefined_function */
     {"53", {FAILURE_TRANSIENT, false}},    /* insufficient resources: connections, disk, memory */
     {"55P03", {FAILURE_BUSY, false}},      /* lock_not_available */

@@ -21,6 +21,9 @@ BEGIN
     SET balance = t.balance + awarded, last_bonus_date = today,
         updated_at = now() AT TIME ZONE 'utc'
     WHERE t.user_id = p_user_id AND (t.last_bonus_date IS NULL OR t.last_bonus_date < today)
+      -- Repeated after midnight, the operation is still yesterday's.
+      AND NOT EXISTS (SELECT 1 FROM token_transactions e
+                      WHERE e.user_id = p_user_id AND e.id = p_operation_id)
     RETURNING t.balance, t.held INTO total, held_now;
     IF FOUND THEN
         INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after)
@@ -30,7 +33,8 @@ BEGIN
     END IF;
     -- Claimed before: by this very operation, whose answer was lost, or by another one.
     RETURN QUERY
-        SELECT e.id IS NOT NULL, coalesce(e.amount, 0), coalesce(e.balance_after, t.balance) - t.held
+        SELECT e.id IS NOT NULL, coalesce(e.amount, 0),
+               coalesce(e.balance_after, t.balance) - t.held
         FROM user_tokens t
         LEFT JOIN token_transactions e ON e.user_id = t.user_id AND e.id = p_operation_id
         WHERE t.user_id = p_user_id;
@@ -39,7 +43,8 @@ $$;
 
 -- Counts the user's actions of the last 60 seconds and records one more if the limit allows it, in
 -- one statement under the lock of the user's own row, so that no two requests pass on one count.
--- No row: no such user. reset_at: when the oldest counted action leaves the window.
+-- No row: no such user, or an erased one. reset_at: when the oldest counted action leaves the
+-- window.
 CREATE OR REPLACE FUNCTION record_usage(p_user_id uuid, p_usage_id uuid, p_action text,
                                         p_ip_address text)
 RETURNS TABLE (allowed boolean, used int, usage_limit int, reset_at timestamp)
@@ -49,10 +54,11 @@ DECLARE
     present timestamp;
     oldest timestamp;
     counted int;
-    allowed_max int := (SELECT s.value FROM app_settings s
-                        WHERE s.name = p_action || 's_per_minute');
+    allowed_max int := coalesce((SELECT s.value FROM app_settings s
+                                 WHERE s.name = p_action || 's_per_minute'),
+                                CASE p_action WHEN 'download' THEN 60 ELSE 10 END);
 BEGIN
-    PERFORM 1 FROM users u WHERE u.id = p_user_id FOR NO KEY UPDATE;
+    PERFORM 1 FROM users u WHERE u.id = p_user_id AND u.erased_at IS NULL FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -107,6 +113,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
     present timestamp := now() AT TIME ZONE 'utc';
 BEGIN
+    -- The order of sign-up: first the identity, then the account.
+    DELETE FROM user_identities i WHERE i.user_id = p_user_id;
     UPDATE users u
     SET clerk_id = NULL, device_id = NULL, email = NULL, updated_at = present,
         erased_at = coalesce(u.erased_at, present)
@@ -114,9 +122,8 @@ BEGIN
     erased := FOUND;
     UPDATE subscriptions s SET status = 'cancelled', updated_at = present
     WHERE s.user_id = p_user_id AND s.status = 'active';
-    DELETE FROM generations g WHERE g.user_id = p_user_id;
     DELETE FROM usage_logs l WHERE l.user_id = p_user_id;
-    DELETE FROM user_identities i WHERE i.user_id = p_user_id;
+    DELETE FROM generations g WHERE g.user_id = p_user_id;
     RETURN NEXT;
 END
 $$;

@@ -1,0 +1,292 @@
+"""A database of the original backend is adopted in place: nothing lost, nothing renamed."""
+
+import glob
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from tests.support import schema_original
+from tests.support.postgres import bootstrap
+from tests.support.schema_catalog import assert_same_catalog, catalog
+
+TABLES = ("users", "subscriptions", "generations", "usage_logs", "payments", "user_tokens",
+          "token_transactions")
+NOBODY = "00000000-0000-0000-0000-000000000000"
+LEDGER_ROWS = 300_000
+LEDGER_PEOPLE = 20_000
+LEDGER_SECONDS_MAX = 60
+
+
+@pytest.fixture
+def init_db(binaries):
+    """The path of the handler that bootstraps."""
+    return os.path.join(binaries, "init-db")
+
+
+def rows_by_id(cluster, url):
+    """Every row of every table of the original, by table and id."""
+    with cluster.connect(url) as connection:
+        cursor = connection.cursor()
+        everything = {}
+        for table in TABLES:
+            cursor.execute(f"SELECT * FROM {table}")
+            names = [column.name for column in cursor.description]
+            everything[table] = {row[names.index("id")]: dict(zip(names, row))
+                                 for row in cursor.fetchall()}
+        return everything
+
+
+def make_original(cluster, url, variant, mess=False):
+    """Fills an empty database in the shape of the original; returns what is in it."""
+    with cluster.connect(url, autocommit=False) as connection:
+        cursor = connection.cursor()
+        schema_original.create(cursor, variant)
+        if mess:
+            schema_original.dirty(cursor)
+        connection.commit()
+    return rows_by_id(cluster, url)
+
+
+def assert_sums(cluster, url):
+    """Sums of entries equal balances."""
+    assert cluster.query(url, """
+        SELECT t.user_id, t.balance, sum(e.amount) FROM user_tokens t
+        LEFT JOIN token_transactions e ON e.user_id = t.user_id
+        GROUP BY t.user_id, t.balance HAVING t.balance <> coalesce(sum(e.amount), 0)""") == []
+
+
+def assert_ledger_is_whole(cluster, url):
+    """Sums of entries equal balances, and each balance after is the running sum."""
+    assert_sums(cluster, url)
+    assert cluster.query(url, """
+        SELECT user_id, id FROM (
+            SELECT user_id, id, balance_after,
+                   sum(amount) OVER (PARTITION BY user_id ORDER BY created_at, id) AS running
+            FROM token_transactions) s
+        WHERE balance_after <> running""") == []
+    assert cluster.query(url, """SELECT id FROM users u WHERE NOT EXISTS
+                                 (SELECT 1 FROM user_tokens t WHERE t.user_id = u.id)""") == []
+
+
+def assert_identities_are_whole(before, cluster, url):
+    """Every clerk_id and device_id of the original leads to its account, and nothing else does."""
+    expected = set()
+    for row in before["users"].values():
+        if row["clerk_id"]:
+            expected.add(("clerk:" + row["clerk_id"], row["id"]))
+        if row["device_id"]:
+            expected.add(("device:" + row["device_id"], row["id"]))
+    assert set(cluster.query(url, "SELECT identity, user_id FROM user_identities")) == expected
+
+
+def differences(before, after):
+    """What adoption changed of the original rows: (table, column, old, new)."""
+    for table, rows in before.items():
+        for row_id, row in rows.items():
+            assert row_id in after[table], f"{table} lost {row_id}"
+            for name, value in row.items():
+                assert name in after[table][row_id], f"{table} lost its column {name}"
+                if after[table][row_id][name] != value:
+                    yield table, name, value, after[table][row_id][name]
+
+
+@pytest.fixture
+def ask(binaries, empty_database):
+    """GET of a handler as plain CGI with a device id; returns the data of the answer."""
+    prefix = f"/dev/shm/dl-test-{os.getpid()}-adoption-{time.monotonic_ns()}"
+
+    def get(handler, device_id):
+        done = subprocess.run(
+            [os.path.join(binaries, handler)], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, check=False,
+            env={"POSTGRES_URL": empty_database, "REQUEST_METHOD": "GET", "CONTENT_LENGTH": "0",
+                 "DOCUMENT_URI": "/api/" + handler, "SHARED_MEMORY": prefix,
+                 "HTTP_AUTHORIZATION": "Device " + device_id})
+        assert "Status: 200" in done.stdout, done.stdout + done.stderr
+        return json.loads(done.stdout[done.stdout.index("{"):])["data"]
+    yield get
+    for path in glob.glob(prefix + ".*"):
+        os.unlink(path)
+
+
+@pytest.mark.parametrize("variant", schema_original.VARIANTS)
+def test_tidy_database(cluster, empty_database, init_db, ask, variant):
+    before = make_original(cluster, empty_database, variant)
+    bootstrap(empty_database, init_db)
+    after = rows_by_id(cluster, empty_database)
+    assert list(differences(before, after)) == []
+    assert {table: len(rows) for table, rows in before.items()} == {
+        table: len(rows) for table, rows in after.items()}, "no row was added either"
+    assert_ledger_is_whole(cluster, empty_database)
+    assert_identities_are_whole(before, cluster, empty_database)
+    if variant == "older":
+        assert all(row["updated_at"] == row["created_at"] and row["status"] == "completed"
+                   for row in after["generations"].values())
+
+    user = next(row for row in before["users"].values() if row["device_id"])
+    tokens = ask("tokens", user["device_id"])
+    assert tokens["balance"] == 53 and tokens["lastBonusDate"] == "2025-03-02"
+    history = ask("generations", user["device_id"])
+    assert history["total"] == 3
+    assert {row["user_id"] for row in history["generations"]} == {user["id"]}
+    assert ask("user", user["device_id"])["user"]["id"] == user["id"]
+    assert cluster.value(empty_database, "SELECT count(*) FROM users") == len(before["users"])
+
+
+def test_dirty_database(cluster, empty_database, init_db, ask):
+    before = make_original(cluster, empty_database, "newer", mess=True)
+    operators = cluster.query(empty_database, "SELECT * FROM operators_tickets ORDER BY id")
+    view = cluster.query(empty_database, "SELECT * FROM operators_key_view ORDER BY id")
+    seen = cluster.query(empty_database, "SELECT * FROM operators_view ORDER BY id")
+    bootstrap(empty_database, init_db)
+    after = rows_by_id(cluster, empty_database)
+
+    allowed = {
+        # An overspend and a NULL are nothing; a time nobody knows is the oldest.
+        ("user_tokens", "balance"): lambda old, new: (old is None or old < 0) and new == 0,
+        ("subscriptions", "status"): lambda old, new: (old, new) == ("active", "expired"),
+        ("payments", "currency"): lambda old, new: (old, new) == (None, "RUB"),
+    }
+    for table, name, old, new in differences(before, after):
+        if name in ("created_at", "updated_at", "user_id"):
+            assert old is None and new is not None, (table, name, old, new)
+        else:
+            assert allowed[table, name](old, new), (table, name, old, new)
+
+    assert_ledger_is_whole(cluster, empty_database)
+    assert_identities_are_whole(before, cluster, empty_database)
+    assert_owners(cluster, empty_database, before, after)
+
+    # What the operator has is still there and still works.
+    assert cluster.query(empty_database, "SELECT * FROM operators_tickets ORDER BY id") == operators
+    assert cluster.query(empty_database, "SELECT * FROM operators_key_view ORDER BY id") == view
+    now_seen = cluster.query(empty_database, "SELECT * FROM operators_view ORDER BY id")
+    assert set(seen) <= set(now_seen)
+    indexes = {row[0] for row in cluster.query(empty_database,
+                                               "SELECT indexname FROM pg_indexes")}
+    assert {"operators_index", "idx_generations_user_id"} <= indexes
+
+    for row in before["users"].values():
+        if row["device_id"]:
+            data = ask("user", row["device_id"])
+            assert data["user"]["id"] == row["id"]
+            tokens = ask("tokens", row["device_id"])
+            assert tokens["balance"] == balance_seen(before, row["id"])
+    exercise(cluster, empty_database, [row["id"] for row in before["users"].values()])
+    # Not the order: one person has an entry of the year 2099, before which all new ones come.
+    assert_sums(cluster, empty_database)
+
+
+def balance_seen(before, user_id):
+    """What the original showed: the row's balance, else what the entries say; never below zero."""
+    for row in before["user_tokens"].values():
+        if row["user_id"] == user_id:
+            return max(row["balance"] or 0, 0)
+    return max(0, sum(row["amount"] for row in before["token_transactions"].values()
+                      if row["user_id"] == user_id))
+
+
+def assert_owners(cluster, url, before, after):
+    """Rows without an owner, or with one that is gone, belong to accounts nobody can enter."""
+    for table in TABLES[1:]:
+        for row_id, row in before[table].items():
+            if row["user_id"] is None:
+                expected = row_id if table == "user_tokens" else NOBODY
+                assert after[table][row_id]["user_id"] == expected, table
+            owner = after["users"][after[table][row_id]["user_id"]]
+            if owner["id"] not in before["users"]:
+                assert owner["erased_at"] is not None
+                assert owner["clerk_id"] is None and owner["device_id"] is None
+    added = {"'" + str(key) + "'" for key in after["users"].keys() - before["users"].keys()}
+    assert added, "the mess has rows without an owner"
+    assert cluster.value(url, "SELECT count(*) FROM user_identities"
+                              f" WHERE user_id IN ({','.join(added)})") == 0
+
+
+def exercise(cluster, url, users):
+    """The statements that need a key work whatever hung on the old ones."""
+    for user in users:
+        claimed = cluster.query(
+            url, "SELECT claimed FROM claim_daily_bonus(%s, gen_random_uuid())", (user,))
+        assert claimed == [(True,)]
+        assert cluster.query(
+            url, "SELECT allowed FROM record_generation(%s, gen_random_uuid(), 'u', NULL, NULL,"
+                 " NULL, NULL)", (user,)) == [(True,)]
+    cluster.query(url, "INSERT INTO users (device_id) VALUES ('device_of_a_new_person_1')")
+    assert cluster.query(url, """
+        SELECT t.balance FROM users u JOIN user_tokens t ON t.user_id = u.id
+        WHERE device_id = 'device_of_a_new_person_1'""") == [(5,)]
+
+
+@pytest.mark.parametrize("mess", [False, True], ids=["tidy", "dirty"])
+def test_adopting_twice_changes_nothing(cluster, empty_database, init_db, mess):
+    make_original(cluster, empty_database, "older", mess)
+    bootstrap(empty_database, init_db)
+    schema = catalog(cluster, empty_database)
+    rows = rows_by_id(cluster, empty_database)
+    cluster.query(empty_database, "DELETE FROM schema_migrations")
+    bootstrap(empty_database, init_db)
+    assert_same_catalog(schema, catalog(cluster, empty_database), ("once", "twice"))
+    assert rows_by_id(cluster, empty_database) == rows
+
+
+def test_adopted_schema_has_all_of_a_new_one(cluster, template, empty_database, init_db):
+    """Same columns, nullability, defaults, constraints, indexes, functions and triggers; an adopted
+    database may have more, and its columns in another order."""
+    make_original(cluster, empty_database, "newer")
+    bootstrap(empty_database, init_db)
+
+    def simplified(lines):
+        for line in lines:
+            kind, rest = line.split(" ", 1)
+            if kind == "column":
+                table, _position, definition = rest.split(" ", 2)
+                line = f"column {table} {definition}"
+            yield line
+    expected = set(simplified(catalog(cluster, cluster.url(template))))
+    missing = expected - set(simplified(catalog(cluster, empty_database)))
+    assert missing == set(), "\n".join(sorted(missing))
+
+
+def test_times_of_an_adopted_database_are_utc(cluster, empty_database, init_db):
+    """The original's default was NOW(), in the session's zone; new rows do not depend on it."""
+    make_original(cluster, empty_database, "older")
+    bootstrap(empty_database, init_db)
+    with cluster.connect(empty_database) as connection:
+        cursor = connection.cursor()
+        cursor.execute("SET timezone = 'Asia/Vladivostok'")
+        cursor.execute("INSERT INTO users (device_id) VALUES ('device_of_the_far_east_1')")
+        cursor.execute("""
+            SELECT abs(extract(epoch FROM e.created_at - (now() AT TIME ZONE 'utc')))::int
+            FROM token_transactions e JOIN users u ON u.id = e.user_id
+            WHERE u.device_id = 'device_of_the_far_east_1'""")
+        assert cursor.fetchone()[0] < 60
+
+
+def test_a_person_of_the_running_original(cluster, empty_database, init_db, ask):
+    """An account that the original opens after the adoption is found by its device id."""
+    make_original(cluster, empty_database, "older")
+    bootstrap(empty_database, init_db)
+    user = cluster.value(empty_database, "INSERT INTO users (device_id)"
+                                         " VALUES ('device_of_the_late_one_1') RETURNING id")
+    data = ask("user", "device_of_the_late_one_1")
+    assert data["user"]["id"] == user
+
+
+@pytest.mark.seconds(240)
+def test_a_large_ledger_is_adopted_in_reasonable_time(cluster, empty_database, init_db, capsys):
+    with cluster.connect(empty_database, autocommit=False) as connection:
+        schema_original.large(connection.cursor(), LEDGER_PEOPLE, LEDGER_ROWS)
+        connection.commit()
+    entries = cluster.value(empty_database, "SELECT count(*) FROM token_transactions")
+    assert entries >= LEDGER_ROWS
+    start = time.monotonic()
+    bootstrap(empty_database, init_db)
+    seconds = time.monotonic() - start
+    with capsys.disabled():
+        print(f"\nadopted {LEDGER_PEOPLE} accounts and {entries} entries in {seconds:.1f} s")
+    assert_ledger_is_whole(cluster, empty_database)
+    assert seconds < LEDGER_SECONDS_MAX

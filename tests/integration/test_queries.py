@@ -1,0 +1,219 @@
+"""Every statement against a real database: types, nullability, plans, and the use of every index."""
+
+import glob
+import json
+import os
+import subprocess
+
+import psycopg2
+import pytest
+
+from tests.support import schema_data
+from tests.support.postgres import database_name
+from tests.support.process import REPOSITORY
+from tests.support.schema_plans import Planner
+
+# What grows with the number of users; everything else is an operator's few rows.
+GROWING = {"users", "user_identities", "user_tokens", "token_transactions", "generations",
+           "usage_logs", "subscriptions", "payments"}
+PLAN_MODES = ("force_generic_plan", "force_custom_plan")
+
+# Indexes no statement looks into, each with the reason why it is there.
+UNUSED_INDEXES = {
+    "payments_yookassa_payment_id_key": "of the original: one row for one payment of the provider",
+    "plans_pkey": "a few rows, which a sequential scan reads faster",
+    "app_settings_pkey": "a few rows, which a sequential scan reads faster",
+    "token_packages_pkey": "a few rows, which a sequential scan reads faster",
+    "schema_migrations_pkey": "a few rows, which a sequential scan reads faster",
+}
+
+# Lists: the position's parameters and the columns that order it.
+PAGES = {
+    "generation_list": ("generations", ("created_at", "id"), "DESC"),
+    "transaction_list": ("token_transactions", ("created_at", "id"), "DESC"),
+    "usage_list": ("usage_logs", ("id",), "ASC"),
+    "payment_list": ("payments", ("id",), "ASC"),
+    "subscription_list": ("subscriptions", ("id",), "ASC"),
+}
+PAGE_ROWS = 10
+LAST_PAGE = 1000
+assert schema_data.HEAVY_ROWS > PAGE_ROWS * LAST_PAGE
+
+
+def query_files():
+    """Names of sql/queries/*.sql."""
+    return {os.path.basename(path)[:-len(".sql")]
+            for path in glob.glob(os.path.join(REPOSITORY, "sql", "queries", "*.sql"))}
+
+
+@pytest.fixture(scope="module")
+def describe(mode):
+    """Runs the program that compares declarations with a database."""
+    program = os.path.join(REPOSITORY, "build", mode, "tests", "unit", "database",
+                           "test_statements")
+    if not os.path.exists(program):
+        subprocess.run(["make", "-s", f"MODE={mode}", os.path.relpath(program, REPOSITORY)],
+                       cwd=REPOSITORY, check=True)
+    return lambda url: subprocess.run([program, "--describe", url], capture_output=True,
+                                      text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def statements(describe, cluster, template):
+    """Every declared statement, as the program describes it."""
+    done = describe(cluster.url(template))
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def large(cluster, template):
+    """The URL of a database with a large data set."""
+    url = cluster.create_database(template)
+    with cluster.connect(url) as connection:
+        schema_data.fill(connection.cursor())
+    yield url
+    cluster.drop(url)
+
+
+@pytest.fixture(scope="module")
+def planner(cluster, large, statements):
+    """A connection that reports plans, with every statement prepared."""
+    connection = psycopg2.connect(cluster.admin_url(database_name(large)))
+    made = Planner(connection)
+    for statement in statements:
+        made.prepare(statement)
+    yield made
+    connection.close()
+
+
+@pytest.fixture(scope="module")
+def users(cluster, large):
+    """People to ask for: one with very many rows, some with a few, and nobody."""
+    found = []
+    for number in (1, 9, 4000, 4444):
+        row = cluster.query(large, f"""
+            SELECT u.id, i.identity, u.clerk_id, u.device_id,
+                   (SELECT g.id FROM generations g WHERE g.user_id = u.id LIMIT 1)
+            FROM users u JOIN user_identities i ON i.user_id = u.id
+            WHERE u.id = {schema_data.user_id(number)}""")[0]
+        found.append(dict(zip(("id", "identity", "clerk_id", "device_id", "generation_id"), row)))
+    found.append({"id": "99999999-9999-4999-8999-999999999999", "clerk_id": None,
+                  "identity": "device:device_of_nobody_at_all_1",
+                  "device_id": "device_of_nobody_at_all_1",
+                  "generation_id": schema_data.NEW_ID})
+    return found
+
+
+@pytest.fixture(scope="module")
+def executed(planner, statements, users):
+    """Every statement executed for everyone with both kinds of plan: (statement, plans, rows)."""
+    runs = []
+    for user in users:
+        calls = schema_data.samples(user)
+        for statement in statements:
+            for plan_mode in PLAN_MODES:
+                plans, rows = planner.run(statement, calls[statement["name"]], plan_mode)
+                assert plans, f"no plan of {statement['name']} was reported"
+                runs.append((statement, plans, rows))
+    return runs
+
+
+def test_each_query_file_has_one_declaration(statements):
+    names = [statement["name"] for statement in statements]
+    assert sorted(names) == sorted(query_files())
+
+
+def test_each_statement_has_a_call(statements):
+    """A new query file needs an entry in samples() of tests/support/schema_data.py."""
+    nobody = dict.fromkeys(("id", "identity", "clerk_id", "device_id", "generation_id"))
+    assert {statement["name"] for statement in statements} == set(schema_data.samples(nobody))
+
+
+def test_a_wrong_declaration_is_found(describe, cluster, database):
+    """The comparison notices a column of another type, another name and a lost table."""
+    cluster.query(database, "ALTER TABLE user_tokens ALTER COLUMN last_bonus_date TYPE timestamp")
+    done = describe(database)
+    assert done.returncode == 1
+    assert "token_status: column last_bonus_date is declared DATE" in done.stderr
+    cluster.query(database, "DROP TABLE payments CASCADE")
+    assert "payment_list: cannot be prepared" in describe(database).stderr
+
+
+def test_not_null_columns_by_catalog(statements, cluster, template):
+    """A column of a table without NOT NULL is declared nullable. Texts have a NULL of their own."""
+    nullable = set(cluster.query(cluster.url(template), """
+        SELECT attrelid::bigint, attnum FROM pg_attribute
+        WHERE attnum > 0 AND NOT attnotnull"""))
+    # An outer join or a function is not seen here; what comes of it is seen in the next test.
+    wrong = [f"{statement['name']}.{column['name']}"
+             for statement in statements for column in statement["columns"]
+             if not column["nullable"] and column["type"] != "TEXT"
+             and (column["table"], column["table_column"]) in nullable]
+    assert wrong == []
+
+
+@pytest.mark.seconds(240)
+def test_not_null_columns_by_value(executed):
+    for statement, _, rows in executed:
+        for row in rows:
+            for column, value in zip(statement["columns"], row):
+                assert value is not None or column["nullable"] or column["type"] == "TEXT", (
+                    f"{statement['name']}.{column['name']} was NULL")
+
+
+def test_no_sequential_scan_of_a_growing_table(executed):
+    found = {f"{statement['name']}: {scan}" for statement, plans, _ in executed
+             for plan in plans for scan in plan.scans_of(GROWING)}
+    assert found == set(), "\n".join(sorted(found))
+
+
+def test_functions_were_looked_into(executed):
+    """The plans are not just of the calls: the statements inside were seen."""
+    tables = {}
+    for statement, plans, _ in executed:
+        seen = tables.setdefault(statement["name"], set())
+        seen |= {node["Relation Name"] for plan in plans for node in plan.nodes()
+                 if "Relation Name" in node}
+    assert tables["token_claim_bonus"] >= {"user_tokens", "token_transactions", "app_settings"}
+    assert tables["usage_record"] >= {"users", "usage_logs", "app_settings"}
+    assert tables["generation_record"] >= {"users", "usage_logs", "generations"}
+    assert tables["user_erase"] >= {"users", "usage_logs", "generations", "user_identities",
+                                    "subscriptions"}
+    assert tables["identity_create"] >= {"user_identities", "users", "user_tokens",
+                                         "token_transactions", "app_settings"}
+
+
+def test_every_index_is_used(executed, cluster, large):
+    used = {index for _, plans, _ in executed for plan in plans for index in plan.indexes()}
+    existing = {row[0] for row in cluster.query(
+        large, "SELECT indexname FROM pg_indexes WHERE schemaname = 'public'")}
+    assert existing - used - set(UNUSED_INDEXES) == set(), "no statement uses these"
+    assert set(UNUSED_INDEXES) <= existing, "the list above names an index that is gone"
+
+
+@pytest.mark.parametrize("plan_mode", PLAN_MODES)
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_page_1000_costs_what_page_1_costs(planner, statements, users, cluster, large, name,
+                                           plan_mode):
+    table, order, direction = PAGES[name]
+    statement = next(one for one in statements if one["name"] == name)
+    heavy = users[0]["id"]
+    position = cluster.query(large, f"""
+        SELECT {', '.join(order)} FROM {table} WHERE user_id = %s
+        ORDER BY {', '.join(f'{column} {direction}' for column in order)}
+        OFFSET {PAGE_ROWS * (LAST_PAGE - 1) - 1} LIMIT 1""", (heavy,))[0]
+    if direction == "DESC":
+        first = ("infinity", schema_data.LAST_ID)
+    else:
+        first = (schema_data.FIRST_ID,)
+    filters = (None, "-infinity", "infinity") if name == "transaction_list" else ()
+    cost = []
+    for start in (first, position):
+        call = (heavy, *start, PAGE_ROWS, *filters)
+        plans, rows = planner.run(statement, [call], plan_mode)
+        assert len(rows) == 2 * PAGE_ROWS
+        cost.append(max(plan.buffers() for plan in plans))
+    # The rows of a page are as many pages of the heap, and the index is a few levels deep.
+    assert cost[1] <= cost[0] + 2 * PAGE_ROWS, f"page 1: {cost[0]} buffers, then {cost[1]}"
+    assert cost[1] <= 5 * PAGE_ROWS

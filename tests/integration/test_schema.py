@@ -1,0 +1,117 @@
+"""sql/schema.sql alone and the migrations give the identical schema."""
+
+import glob
+import os
+import subprocess
+
+import pytest
+
+from tests.support.postgres import bootstrap
+from tests.support.process import REPOSITORY
+from tests.support.schema_catalog import assert_same_catalog, catalog
+
+SCHEMA = os.path.join(REPOSITORY, "sql", "schema.sql")
+
+
+def run_schema_file(url):
+    """Applies sql/schema.sql as an operator does. Returns the finished process."""
+    return subprocess.run(
+        ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", SCHEMA, url],
+        capture_output=True, text=True, check=False)
+
+
+def apply_schema_file(url):
+    """Applies sql/schema.sql, which has to succeed and say nothing."""
+    done = run_schema_file(url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.fixture
+def init_db(binaries):
+    """The path of the handler that bootstraps."""
+    return os.path.join(binaries, "init-db")
+
+
+def test_schema_file_equals_migrations(cluster, template, empty_database):
+    apply_schema_file(empty_database)
+    assert_same_catalog(catalog(cluster, cluster.url(template)), catalog(cluster, empty_database),
+                        ("sql/migrations", "sql/schema.sql"))
+
+
+def test_schema_file_twice_changes_nothing(cluster, empty_database):
+    apply_schema_file(empty_database)
+    cluster.query(empty_database, "UPDATE plans SET price = 1 WHERE plan = 'pro'")
+    cluster.query(empty_database, "INSERT INTO users (device_id) VALUES ('device_of_a_rerun_01')")
+    before = catalog(cluster, empty_database)
+    apply_schema_file(empty_database)
+    assert_same_catalog(before, catalog(cluster, empty_database))
+    assert cluster.value(empty_database, "SELECT balance FROM user_tokens") == 5
+
+
+def test_schema_file_on_a_migrated_database_changes_nothing(cluster, database):
+    before = catalog(cluster, database)
+    apply_schema_file(database)
+    assert_same_catalog(before, catalog(cluster, database))
+
+
+def test_bootstrap_after_schema_file_only_records(cluster, empty_database, init_db):
+    apply_schema_file(empty_database)
+    before = catalog(cluster, empty_database)
+    cluster.query(empty_database, "INSERT INTO users (device_id) VALUES ('device_of_a_rerun_01')")
+    bootstrap(empty_database, init_db)
+    assert_same_catalog(before, catalog(cluster, empty_database))
+    recorded = cluster.query(empty_database,
+                             "SELECT version, name FROM schema_migrations ORDER BY version")
+    files = sorted(glob.glob(os.path.join(REPOSITORY, "sql", "migrations", "*.sql")))
+    names = [os.path.basename(name)[:-len(".sql")] for name in files]
+    assert [f"{version:04}_{name}" for version, name in recorded] == names
+    assert cluster.query(empty_database, "SELECT balance FROM user_tokens") == [(5,)]
+
+
+def test_schema_file_refuses_an_original_database(cluster, empty_database):
+    """Its tables need adoption, which is the handlers' work; nothing is changed."""
+    cluster.query(empty_database, "CREATE TABLE users (id uuid PRIMARY KEY, device_id text)")
+    before = catalog(cluster, empty_database)
+    done = run_schema_file(empty_database)
+    assert done.returncode != 0 and "init-db" in done.stderr
+    assert_same_catalog(before, catalog(cluster, empty_database))
+
+
+def test_migrations_again_change_nothing(cluster, database, init_db):
+    before = catalog(cluster, database)
+    cluster.query(database, "DELETE FROM schema_migrations")
+    bootstrap(database, init_db)
+    assert_same_catalog(before, catalog(cluster, database))
+
+
+@pytest.mark.parametrize("table", [
+    "users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
+    "user_tokens", "token_transactions", "plans", "token_packages", "app_settings"])
+def test_a_dropped_table_comes_back(cluster, database, init_db, table):
+    """And the accounts with what the other tables still know of them."""
+    before = catalog(cluster, database)
+    user = "11111111-1111-4111-8111-111111111111"
+    cluster.query(database, "INSERT INTO users (id, device_id)"
+                            " VALUES (%s, 'device_of_a_dropped_one')", (user,))
+    cluster.query(database, "INSERT INTO user_identities VALUES"
+                            " ('device:device_of_a_dropped_one', %s)", (user,))
+    cluster.query(database, f"DROP TABLE {table} CASCADE")
+    bootstrap(database, init_db)
+    assert_same_catalog(before, catalog(cluster, database))
+    row = cluster.query(database, """
+        SELECT u.device_id, u.erased_at, i.user_id::text, t.balance,
+               (SELECT sum(amount) FROM token_transactions)::int
+        FROM users u JOIN user_identities i ON i.user_id = u.id
+        JOIN user_tokens t ON t.user_id = u.id""")
+    assert row == [("device_of_a_dropped_one", None, user, 5, 5)]
+
+
+def test_nobody_is_opened_without_a_bonus_half_way(cluster, empty_database):
+    """Between the first and the third migration an insert fails as a schema error does."""
+    path = os.path.join(REPOSITORY, "sql", "migrations", "0001_baseline.sql")
+    with open(path, encoding="utf-8") as file, cluster.connect(empty_database) as connection:
+        cursor = connection.cursor()
+        cursor.execute(file.read())
+        with pytest.raises(Exception) as caught:
+            cursor.execute("INSERT INTO users (device_id) VALUES ('device_of_a_racer_0001')")
+    assert caught.value.pgcode == "42P01"

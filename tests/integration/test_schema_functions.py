@@ -1,0 +1,354 @@
+"""What the functions of the schema do, called as the handlers call them."""
+
+import concurrent.futures
+import contextlib
+import uuid
+
+import psycopg2
+import pytest
+
+CALLERS = 50
+
+
+@pytest.fixture
+def run(cluster, database):
+    """Runs one statement in the test's database and returns its rows."""
+    with cluster.connect(database) as connection:
+        cursor = connection.cursor()
+
+        def execute(text, *values):
+            cursor.execute(text, values)
+            return cursor.fetchall() if cursor.description else None
+        yield execute
+
+
+@pytest.fixture
+def user(run):
+    """A new anonymous account."""
+    return open_account(run, device_id="device_of_the_function_test")
+
+
+def open_account(run, clerk_id=None, device_id=None):
+    """Inserts an account; returns its id."""
+    return run("INSERT INTO users (id, clerk_id, device_id) VALUES (%s, %s, %s) RETURNING id",
+               new_id(), clerk_id, device_id)[0][0]
+
+
+def new_id():
+    """An operation id."""
+    return str(uuid.uuid4())
+
+
+def at_once(cluster, url, text, calls):
+    """Runs the statement with each of calls, all at once on a connection each."""
+    with contextlib.ExitStack() as stack:
+        cursors = [stack.enter_context(cluster.connect(url)).cursor() for _ in calls]
+
+        def execute(cursor, values):
+            try:
+                cursor.execute(text, values)
+            except psycopg2.Error as error:
+                return error.pgcode
+            return cursor.fetchall()
+        with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(execute, cursors, calls))
+
+
+def ledger(run, user):
+    """The user's balance and entries, oldest first."""
+    balance = run("SELECT balance FROM user_tokens WHERE user_id = %s", user)
+    entries = run("SELECT amount, type, balance_after FROM token_transactions WHERE user_id = %s"
+                  " ORDER BY created_at, id", user)
+    return balance[0][0] if balance else None, entries
+
+
+# --- initialize_new_user ---
+
+@pytest.mark.parametrize("identity, bonus", [
+    ({"clerk_id": "user_1"}, 10), ({"device_id": "device_1"}, 5),
+    ({"clerk_id": "user_1", "device_id": "device_1"}, 10)])
+def test_welcome_bonus(run, identity, bonus):
+    user = open_account(run, **identity)
+    assert ledger(run, user) == (bonus, [(bonus, "bonus", bonus)])
+    assert run("SELECT id FROM token_transactions") == [(user,)], "so that there is only one"
+
+
+@pytest.mark.parametrize("value, expected", [
+    (7, (7, [(7, "bonus", 7)])), (0, (0, [])), (-3, (0, []))])
+def test_welcome_bonus_is_a_setting(run, value, expected):
+    run("UPDATE app_settings SET value = %s WHERE name = 'welcome_bonus_device'", value)
+    assert ledger(run, open_account(run, device_id="device_1")) == expected
+
+
+def test_no_welcome_bonus_without_its_setting(run):
+    run("DELETE FROM app_settings")
+    assert ledger(run, open_account(run, device_id="device_1")) == (0, [])
+
+
+def test_an_account_made_again_gets_no_second_bonus(run, user):
+    run("DELETE FROM user_identities")
+    run("ALTER TABLE user_tokens DROP CONSTRAINT user_tokens_user_id_fkey")
+    run("DELETE FROM users")
+    run("INSERT INTO users (id, device_id) VALUES (%s, 'device_of_the_function_test')", user)
+    assert ledger(run, user) == (5, [(5, "bonus", 5)])
+
+
+def test_a_failed_sign_up_leaves_nothing(cluster, database, run):
+    with cluster.connect(database, autocommit=False) as connection:
+        connection.cursor().execute("INSERT INTO users (device_id) VALUES ('device_1')")
+        connection.rollback()
+    for table in ("users", "user_tokens", "token_transactions"):
+        assert run(f"SELECT * FROM {table}") == []
+
+
+# --- claim_daily_bonus ---
+
+CLAIM = "SELECT claimed, tokens_awarded, balance FROM claim_daily_bonus(%s, %s)"
+
+
+def test_bonus_is_claimed_once_a_day(run, user):
+    claimed, awarded, balance = run(CLAIM, user, new_id())[0]
+    assert claimed and 1 <= awarded <= 10 and balance == 5 + awarded
+    assert run(CLAIM, user, new_id()) == [(False, 0, balance)]
+    assert ledger(run, user) == (balance, [(5, "bonus", 5), (awarded, "bonus", balance)])
+    assert run("SELECT last_bonus_date = (now() AT TIME ZONE 'utc')::date FROM user_tokens")[0][0]
+
+
+def test_bonus_comes_again_the_next_day(run, user):
+    run("UPDATE user_tokens SET last_bonus_date = (now() AT TIME ZONE 'utc')::date - 1")
+    assert run(CLAIM, user, new_id())[0][0]
+
+
+def test_repeated_claim_gets_the_same_answer(run, user):
+    operation = new_id()
+    first = run(CLAIM, user, operation)
+    assert run(CLAIM, user, operation) == first
+    assert run(CLAIM, user, new_id())[0][0] is False
+    assert run(CLAIM, user, operation) == first
+
+
+def test_claim_repeated_after_midnight_is_still_the_first(run, user):
+    operation = new_id()
+    first = run(CLAIM, user, operation)
+    run("UPDATE user_tokens SET last_bonus_date = last_bonus_date - 1")
+    assert run(CLAIM, user, operation) == first
+    assert len(ledger(run, user)[1]) == 2
+    assert run(CLAIM, user, new_id())[0][0] is True
+
+
+def test_bonus_amount_is_a_setting(run, user):
+    run("UPDATE app_settings SET value = 42 WHERE name LIKE 'daily_bonus%%'")
+    assert run(CLAIM, user, new_id()) == [(True, 42, 47)]
+
+
+def test_bonus_covers_its_range(run):
+    seen = set()
+    for number in range(200):
+        user = open_account(run, device_id=f"device_{number}")
+        seen.add(run(CLAIM, user, new_id())[0][1])
+    assert seen == set(range(1, 11)), "of 200 draws; one of 10 misses once in 10^8"
+
+
+def test_claim_tells_what_can_be_spent(run, user):
+    run("UPDATE user_tokens SET held = 3")
+    claimed, awarded, balance = run(CLAIM, user, new_id())[0]
+    assert claimed and balance == 5 + awarded - 3
+    assert run(CLAIM, user, new_id()) == [(False, 0, balance)]
+
+
+def test_claim_of_nobody(run):
+    assert run(CLAIM, new_id(), new_id()) == []
+
+
+def test_claims_at_once(cluster, database, run, user):
+    answers = at_once(cluster, database, CLAIM, [(user, new_id()) for _ in range(CALLERS)])
+    assert sum(answer[0][0] for answer in answers) == 1
+    assert len({answer[0][2] for answer in answers}) == 1, "every answer has the new balance"
+    assert len(ledger(run, user)[1]) == 2
+
+
+def test_one_claim_sent_many_times_at_once(cluster, database, run, user):
+    answers = at_once(cluster, database, CLAIM, [(user, new_id())] * CALLERS)
+    assert len({tuple(answer) for answer in answers}) == 1 and answers[0][0][0]
+    assert len(ledger(run, user)[1]) == 2
+
+
+# --- record_usage ---
+
+USAGE = "SELECT allowed, used, usage_limit, reset_at FROM record_usage(%s, %s, %s, %s)"
+
+
+def test_usage_up_to_the_limit(run, user):
+    for used in range(1, 11):
+        assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][:3] == (True, used, 10)
+    allowed, used, limit, reset_at = run(USAGE, user, new_id(), "generation", None)[0]
+    assert (allowed, used, limit) == (False, 10, 10)
+    assert run("SELECT min(created_at) + interval '60 seconds' FROM usage_logs")[0][0] == reset_at
+    assert run("SELECT count(*) FROM usage_logs") == [(10,)], "what is refused is not counted"
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (True, 1, 60)
+
+
+def test_usage_leaves_the_window(run, user):
+    for _ in range(10):
+        run(USAGE, user, new_id(), "generation", None)
+    run("UPDATE usage_logs SET created_at = created_at - interval '61 seconds'"
+        " WHERE id IN (SELECT id FROM usage_logs LIMIT 4)")
+    assert run(USAGE, user, new_id(), "generation", None)[0][:2] == (True, 7)
+
+
+def test_repeated_usage_is_recorded_once(run, user):
+    usage = new_id()
+    first = run(USAGE, user, usage, "download", None)
+    assert run(USAGE, user, usage, "download", None) == first
+    assert run("SELECT count(*) FROM usage_logs") == [(1,)]
+
+
+def test_repeated_usage_is_allowed_at_the_limit(run, user):
+    usage = new_id()
+    for number in range(10):
+        run(USAGE, user, usage if number == 9 else new_id(), "generation", None)
+    assert run(USAGE, user, usage, "generation", None)[0][:2] == (True, 10)
+
+
+def test_usage_limits_are_settings(run, user):
+    run("UPDATE app_settings SET value = 1 WHERE name = 'downloads_per_minute'")
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (True, 1, 1)
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (False, 1, 1)
+    run("DELETE FROM app_settings")
+    assert run(USAGE, user, new_id(), "generation", None)[0][:3] == (True, 1, 10)
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (True, 2, 60)
+
+
+def test_usage_of_nobody_and_of_an_erased_account(run, user):
+    assert run(USAGE, new_id(), new_id(), "download", None) == []
+    run("SELECT erased FROM erase_user(%s)", user)
+    assert run(USAGE, user, new_id(), "download", None) == []
+
+
+def test_usage_of_an_unknown_action(run, user):
+    with pytest.raises(psycopg2.errors.CheckViolation):
+        run(USAGE, user, new_id(), "upload", None)
+
+
+def test_usage_at_once(cluster, database, run, user):
+    answers = at_once(cluster, database, USAGE,
+                      [(user, new_id(), "generation", None) for _ in range(CALLERS)])
+    assert sum(answer[0][0] for answer in answers) == 10
+    assert sorted(answer[0][1] for answer in answers if answer[0][0]) == list(range(1, 11))
+    assert run("SELECT count(*) FROM usage_logs") == [(10,)]
+
+
+# --- record_generation ---
+
+GENERATION = ("SELECT allowed, used, usage_limit, created_at FROM"
+              " record_generation(%s, %s, %s, %s, %s, %s, %s)")
+
+
+def test_generation_is_stored_and_counted(run, user):
+    generation = new_id()
+    answer = run(GENERATION, user, generation, "url", "prompt", "anime", "2K", "203.0.113.1")[0]
+    assert answer[:3] == (True, 1, 10)
+    assert run("SELECT id, user_id, image_url, prompt_used, trend, quality, status, created_at"
+               " FROM generations") == [
+        (generation, user, "url", "prompt", "anime", "2K", "completed", answer[3])]
+    assert run("SELECT id, action, ip_address FROM usage_logs") == [
+        (generation, "generation", "203.0.113.1")]
+
+
+def test_repeated_generation_is_stored_once(run, user):
+    call = (user, new_id(), "url", None, None, None, None)
+    first = run(GENERATION, *call)
+    assert run(GENERATION, *call) == first
+    assert run("SELECT count(*) FROM generations") == [(1,)]
+
+
+def test_refused_generation_is_not_stored(run, user):
+    for _ in range(10):
+        run(USAGE, user, new_id(), "generation", None)
+    assert run(GENERATION, user, new_id(), "url", None, None, None, None) == [
+        (False, 10, 10, None)]
+    assert run("SELECT count(*) FROM generations") == [(0,)]
+
+
+def test_generation_of_nobody(run):
+    assert run(GENERATION, new_id(), new_id(), "url", None, None, None, None) == []
+
+
+def test_generations_at_once(cluster, database, run, user):
+    answers = at_once(cluster, database, GENERATION,
+                      [(user, new_id(), "url", None, None, None, None) for _ in range(CALLERS)])
+    assert sum(answer[0][0] for answer in answers) == 10
+    assert run("SELECT count(*) FROM generations") == [(10,)]
+
+
+# --- erase_user ---
+
+def fill_account(run, user):
+    """Gives the account a row of everything."""
+    run("UPDATE users SET email = 'person@example.org'")
+    run("INSERT INTO user_identities VALUES ('device:device_of_the_function_test', %s)", user)
+    run(GENERATION, user, new_id(), "url", "prompt", None, None, "203.0.113.1")
+    run("INSERT INTO payments (user_id, amount, status) VALUES (%s, 99, 'succeeded')", user)
+    run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
+
+
+def test_erasing_keeps_the_books(run, user):
+    fill_account(run, user)
+    before = ledger(run, user)
+    assert run("SELECT erased FROM erase_user(%s)", user) == [(True,)]
+    assert ledger(run, user) == before
+    assert run("SELECT id, clerk_id, device_id, email, erased_at IS NOT NULL FROM users") == [
+        (user, None, None, None, True)]
+    assert run("SELECT user_id, status FROM subscriptions") == [(user, "cancelled")]
+    assert run("SELECT user_id, amount::int FROM payments") == [(user, 99)]
+    for table in ("user_identities", "generations", "usage_logs"):
+        assert run(f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_erasing_again_changes_nothing(run, user):
+    run("SELECT erased FROM erase_user(%s)", user)
+    erased_at = run("SELECT erased_at FROM users")
+    assert run("SELECT erased FROM erase_user(%s)", user) == [(True,)]
+    assert run("SELECT erased_at FROM users") == erased_at
+    assert run("SELECT erased FROM erase_user(%s)", new_id()) == [(False,)]
+
+
+def test_erasing_one_leaves_the_others(run, user):
+    other = open_account(run, device_id="device_of_somebody_else_1")
+    run(GENERATION, other, new_id(), "url", None, None, None, None)
+    run("SELECT erased FROM erase_user(%s)", user)
+    assert run("SELECT id FROM users WHERE erased_at IS NULL") == [(other,)]
+    assert run("SELECT user_id FROM generations") == [(other,)]
+
+
+def test_the_same_device_opens_a_new_account(run, user):
+    run("SELECT erased FROM erase_user(%s)", user)
+    again = open_account(run, device_id="device_of_the_function_test")
+    assert again != user and ledger(run, again)[0] == 5
+
+
+# --- the checks that hold whatever a statement does ---
+
+@pytest.mark.parametrize("text, error", [
+    ("UPDATE user_tokens SET balance = -1", psycopg2.errors.CheckViolation),
+    ("UPDATE user_tokens SET held = balance + 1", psycopg2.errors.CheckViolation),
+    ("UPDATE user_tokens SET held = -1", psycopg2.errors.CheckViolation),
+    ("UPDATE users SET device_id = NULL", psycopg2.errors.CheckViolation),
+    ("DELETE FROM users", psycopg2.errors.ForeignKeyViolation),
+    ("UPDATE token_transactions SET type = 'gift'", psycopg2.errors.CheckViolation),
+    ("UPDATE token_transactions SET balance_after = NULL", psycopg2.errors.NotNullViolation),
+    ("INSERT INTO users (device_id) VALUES ('device_of_the_function_test')",
+     psycopg2.errors.UniqueViolation),
+])
+@pytest.mark.usefixtures("user")
+def test_the_schema_refuses(run, text, error):
+    with pytest.raises(error):
+        run(text)
+
+
+def test_one_active_subscription(run, user):
+    insert = "INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', %s)"
+    run(insert, user, "active")
+    run(insert, user, "expired")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        run(insert, user, "active")

@@ -1,0 +1,111 @@
+/* What scripts/embed-sql made: texts that are the files to the byte, numbers without a gap. */
+#include <ctype.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/digest.h"
+#include "database/migration.h"
+#include "database/statement.h"
+
+/* The section that STATEMENT fills (database/statement.h). */
+extern const struct statement *const __start_statements[];
+extern const struct statement *const __stop_statements[];
+
+static void hexadecimal(struct text data, char ret_text[static 2 * DIGEST_BYTES + 1])
+{
+    unsigned char digest[DIGEST_BYTES];
+    digest_sha256(data, digest);
+    for (size_t i = 0; i < DIGEST_BYTES; i++)
+        snprintf(ret_text + 2 * i, 3, "%02x", digest[i]);
+}
+
+/* The checksum is of the file, so it is the text's own if quotes and backslashes came through. */
+static void test_migrations(void **state)
+{
+    (void)state;
+    assert_in_range(MIGRATION_COUNT, 1, MIGRATIONS_MAX);
+    for (size_t i = 0; i < MIGRATION_COUNT; i++) {
+        char checksum[2 * DIGEST_BYTES + 1];
+        const struct migration *migration = &MIGRATIONS[i];
+        hexadecimal(text_from(migration->text), checksum);
+        assert_string_equal(migration->checksum, checksum);
+        assert_int_equal(migration->version, i + 1);
+        assert_true(migration->name[0] != '\0' && migration->name[0] != '_');
+        assert_true(text_is_utf8(text_from(migration->text)));
+    }
+}
+
+static void check_query(const struct query *query)
+{
+    char checksum[2 * DIGEST_BYTES + 1];
+    char prepared_name[128];
+    struct text text = text_from(query->text);
+    assert_true(text.len > 1 && text.data[text.len - 1] == '\n');
+    hexadecimal((struct text){text.data, text.len - 1}, checksum);
+    snprintf(prepared_name, sizeof(prepared_name), "%s_%.8s", query->name, checksum);
+    assert_string_equal(query->prepared_name, prepared_name);
+    assert_true(strlen(prepared_name) < 64); /* NAMEDATALEN: longer names are cut */
+    assert_null(strstr(query->text, "\n\n"));
+    assert_null(strstr(query->text, "\n--"));
+    assert_true(query->index < QUERY_COUNT);
+}
+
+/* Every embedded query belongs to a statement, and no two to one. */
+static void test_queries(void **state)
+{
+    (void)state;
+    size_t count = (size_t)(__stop_statements - __start_statements);
+    assert_int_equal(count, QUERY_COUNT);
+    for (size_t i = 0; i < count; i++) {
+        const struct statement *statement = __start_statements[i];
+        check_query(statement->query);
+        for (size_t j = 0; j < i; j++)
+            assert_true(statement->query->index != __start_statements[j]->query->index);
+    }
+}
+
+/* Each parameter that is declared occurs in the text, and none beyond; columns lie in their row. */
+static void test_declarations(void **state)
+{
+    (void)state;
+    static const size_t SIZES[SQL_TYPE_COUNT] = {
+#define SIZE_OF(name, oid, c_type) [SQL_##name] = sizeof(c_type),
+        SQL_TYPE_TABLE(SIZE_OF)
+#undef SIZE_OF
+    };
+    for (const struct statement *const *p = __start_statements; p < __stop_statements; p++) {
+        const struct statement *statement = *p;
+        unsigned highest = 0;
+        for (const char *at = strchr(statement->query->text, '$'); at; at = strchr(at + 1, '$')) {
+            unsigned number = 0;
+            if (isdigit((unsigned char)at[1]) && sscanf(at + 1, "%u", &number) == 1 &&
+                number > highest)
+                highest = number;
+        }
+        if (highest != statement->param_count)
+            fail_msg("%s: $%u, %u declared", statement->query->name, highest,
+                     statement->param_count);
+        for (int i = 0; i < statement->column_count; i++) {
+            const struct column *column = &statement->columns[i];
+            assert_true(column->offset + SIZES[column->type] <= statement->row_size);
+            assert_true(column->null_offset == NO_NULL_FLAG ||
+                        column->null_offset < statement->row_size);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_migrations),
+        cmocka_unit_test(test_queries),
+        cmocka_unit_test(test_declarations),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
