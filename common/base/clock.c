@@ -45,7 +45,9 @@ int32_t clock_day(int64_t unix_us)
 size_t clock_format_time(int64_t unix_us, char buffer[static CLOCK_TIME_SIZE])
 {
     int32_t day = clock_day(unix_us);
-    int64_t rest_ms = (unix_us - day * US_PER_DAY) / 1000;
+    /* By remainder: the start of the first day there is would be out of range. */
+    int64_t rest_us = unix_us % US_PER_DAY;
+    int64_t rest_ms = (rest_us < 0 ? rest_us + US_PER_DAY : rest_us) / 1000;
     char date[CLOCK_DATE_SIZE];
     clock_format_date(day, date);
     int len = snprintf(buffer, CLOCK_TIME_SIZE, "%s%c%02d:%02d:%02d.%03dZ", date, 'T',

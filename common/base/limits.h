@@ -18,7 +18,7 @@ enum {
     JSON_DEPTH_MAX = 16,                /* the deepest documented body has 4 levels */
     PAGE_ITEMS_MAX = 100,               /* openapi.yaml: limit */
     PAGE_ITEMS_DEFAULT = 50,
-    CURSOR_BYTES_MAX = 64,              /* 24 bytes in base64url are 32 characters */
+    CURSOR_BYTES_MAX = 64,              /* 29 bytes in base64url are 39 characters */
     EXPORT_PAGE_ROWS = 500,             /* x 16 KiB of prompt at most = 8 MiB for one page */
 
     /* Serving. */

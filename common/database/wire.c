@@ -82,6 +82,23 @@ static int64_t load_int8(const char *data)
     return (int64_t)be64toh(big);
 }
 
+/* The infinities keep their value; what lies too far ahead to be counted from 1970 becomes one. */
+static int32_t date_from_wire(int32_t value)
+{
+    int32_t days;
+    if (value == INT32_MIN || __builtin_add_overflow(value, WIRE_EPOCH_DAYS, &days))
+        return value == INT32_MIN ? INT32_MIN : INT32_MAX;
+    return days;
+}
+
+static int64_t timestamp_from_wire(int64_t value)
+{
+    int64_t unix_us;
+    if (value == SQL_TIMESTAMP_MIN || __builtin_add_overflow(value, WIRE_EPOCH_US, &unix_us))
+        return value == SQL_TIMESTAMP_MIN ? SQL_TIMESTAMP_MIN : SQL_TIMESTAMP_MAX;
+    return unix_us;
+}
+
 bool wire_decode(enum sql_type type, const char *data, size_t len, void *field)
 {
     static const size_t LENGTHS[SQL_TYPE_COUNT] = {
@@ -98,17 +115,14 @@ bool wire_decode(enum sql_type type, const char *data, size_t len, void *field)
         *(int32_t *)field = load_int4(data);
         return true;
     case SQL_DATE:
-        *(int32_t *)field = load_int4(data) + WIRE_EPOCH_DAYS;
+        *(int32_t *)field = date_from_wire(load_int4(data));
         return true;
     case SQL_INT8:
         *(int64_t *)field = load_int8(data);
         return true;
-    case SQL_TIMESTAMP: {
-        int64_t value = load_int8(data);
-        bool infinite = value == SQL_TIMESTAMP_MIN || value == SQL_TIMESTAMP_MAX;
-        *(int64_t *)field = infinite ? value : value + WIRE_EPOCH_US;
+    case SQL_TIMESTAMP:
+        *(int64_t *)field = timestamp_from_wire(load_int8(data));
         return true;
-    }
     case SQL_UUID:
         memcpy(field, data, len);
         return true;

@@ -40,8 +40,9 @@ static size_t count_members(struct json_object *value)
 }
 
 /*
- * json-c's STRICT refuses what JavaScript tolerates (single quotes, NaN, trailing commas); it still
- * accepts bytes behind the value and lets the last of two equal members win, so both are checked.
+ * json-c's STRICT refuses what JavaScript tolerates (single quotes, trailing commas); it still accepts
+ * bytes behind the value, lets the last of two equal members win and takes what json_scan_find_fault
+ * lists, so all of that is checked.
  */
 static enum error parse_text(struct text json, struct response *response,
                              struct json_object **ret_root)
@@ -61,6 +62,10 @@ static enum error parse_text(struct text json, struct response *response,
         goto out;
     }
     if (problem != json_tokener_success) {
+        err = malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
+        goto out;
+    }
+    if (json_scan_find_fault((struct text){json.data, at}, &at)) {
         err = malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
         goto out;
     }
@@ -87,13 +92,19 @@ out:
     return err;
 }
 
+/* RFC 8259, section 2. Not by strchr, which also finds the terminator: a NUL is no white space. */
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 static struct text trim_space(struct text text)
 {
-    while (text.len > 0 && strchr(" \t\r\n", text.data[0])) {
+    while (text.len > 0 && is_space(text.data[0])) {
         text.data++;
         text.len--;
     }
-    while (text.len > 0 && strchr(" \t\r\n", text.data[text.len - 1]))
+    while (text.len > 0 && is_space(text.data[text.len - 1]))
         text.len--;
     return text;
 }

@@ -15,4 +15,9 @@ struct gateway {
     long (*read)(void *context, char *buffer, size_t size);
     /* Writes part of the answer: header lines, an empty line, the body. */
     bool (*write)(void *context, const char *data, size_t len);
+    /*
+     * Gives the answer up: what was written so far must not be taken for a whole one. NULL where
+     * the way it ends cannot say so.
+     */
+    void (*abandon)(void *context);
 };

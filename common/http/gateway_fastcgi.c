@@ -33,6 +33,16 @@ static bool fastcgi_write(void *context, const char *data, size_t len)
     return FCGX_GetError(fastcgi->request.out) == 0;
 }
 
+/*
+ * Without END_REQUEST the web server knows that the answer is cut off, and tells its client;
+ * FCGX_Finish_r would send one.
+ */
+static void fastcgi_abandon(void *context)
+{
+    struct fastcgi *fastcgi = context;
+    shutdown(fastcgi->request.ipcFd, SHUT_WR);
+}
+
 bool fastcgi_library_init(void)
 {
     return FCGX_Init() == 0;
@@ -54,6 +64,7 @@ void fastcgi_init(struct fastcgi *fastcgi)
         .param = fastcgi_param,
         .read = fastcgi_read,
         .write = fastcgi_write,
+        .abandon = fastcgi_abandon,
     };
 }
 
@@ -62,7 +73,13 @@ bool fastcgi_receive(struct fastcgi *fastcgi, int fd)
     /* FCGX_Accept_r first finishes the request before, which must not close the new connection. */
     fastcgi->request.keepConnection = 1;
     fastcgi->request.ipcFd = fd;
-    return FCGX_Accept_r(&fastcgi->request) == 0;
+    if (FCGX_Accept_r(&fastcgi->request) != 0)
+        return false;
+    /* Parameters that broke off between two of them are taken for all of them by libfcgi. */
+    if (FCGX_GetError(fastcgi->request.in) == 0)
+        return true;
+    fastcgi_finish(fastcgi, false);
+    return false;
 }
 
 int fastcgi_finish(struct fastcgi *fastcgi, bool keep)

@@ -65,6 +65,25 @@ struct text json_scan_member_at(struct text json, size_t offset)
     return last;
 }
 
+/* Behind the closing brace of the object that opens at p, or end. */
+static const char *object_end(const char *p, const char *end)
+{
+    int depth = 0;
+    while (p < end) {
+        if (*p == '"') {
+            struct text content;
+            p = skip_string(p, end, &content);
+            continue;
+        }
+        if (*p == '{')
+            depth++;
+        else if (*p == '}' && --depth == 0)
+            return p + 1;
+        p++;
+    }
+    return end;
+}
+
 /* The names of the object that opens at p, compared with one another. */
 static bool duplicate_in_object(const char *p, const char *end, struct text *ret_name)
 {
@@ -73,9 +92,8 @@ static bool duplicate_in_object(const char *p, const char *end, struct text *ret
     size_t count = 0;
     int depth = 0;
     struct text name;
+    end = object_end(p, end); /* names of the objects behind it are no duplicates */
     while (count < NAMES_MAX && next_name(&p, end, &depth, &name)) {
-        if (depth < 1)
-            return false;
         if (depth > 1)
             continue;
         for (size_t i = 0; i < count; i++) {
@@ -108,4 +126,89 @@ bool json_scan_find_duplicate(struct text json, struct text *ret_name)
         p++;
     }
     return false;
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static const char *skip_digits(const char *p, const char *end)
+{
+    while (p < end && is_digit(*p))
+        p++;
+    return p;
+}
+
+/* RFC 8259, section 6: an optional minus, no leading zeros, digits on both sides of a point. */
+static bool is_number(const char *p, const char *end)
+{
+    const char *start;
+    if (p < end && *p == '-')
+        p++;
+    start = p;
+    p = skip_digits(p, end);
+    if (p == start || (*start == '0' && p - start > 1))
+        return false;
+    if (p < end && *p == '.') {
+        start = ++p;
+        p = skip_digits(p, end);
+        if (p == start)
+            return false;
+    }
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        p++;
+        if (p < end && (*p == '+' || *p == '-'))
+            p++;
+        start = p;
+        p = skip_digits(p, end);
+        if (p == start)
+            return false;
+    }
+    return p == end;
+}
+
+/* The first character of a string's content, between its quotes, that may not be there, or NULL. */
+static const char *find_string_fault(struct text content, bool name)
+{
+    for (size_t i = 0; i < content.len; i++) {
+        const char *p = content.data + i;
+        if ((unsigned char)*p < 0x20)
+            return p;
+        if (*p != '\\')
+            continue;
+        if (name && content.len - i >= 6 && memcmp(p, "\\u0000", 6) == 0)
+            return p;
+        i++;
+    }
+    return NULL;
+}
+
+bool json_scan_find_fault(struct text json, size_t *ret_offset)
+{
+    const char *end = json.data + json.len;
+    const char *fault = NULL;
+    for (const char *p = json.data; p < end && !fault;) {
+        if (*p == '"') {
+            struct text content;
+            p = skip_string(p, end, &content);
+            fault = text_is_utf8(content) ? find_string_fault(content, is_name(p, end))
+                                          : content.data;
+            continue;
+        }
+        if (memchr("{}[],: \t\r\n", *p, 10)) {
+            p++;
+            continue;
+        }
+        const char *start = p;
+        while (p < end && !memchr("{}[],: \t\r\n\"", *p, 11))
+            p++;
+        struct text word = {start, (size_t)(p - start)};
+        if (!text_equal(word, TEXT_LITERAL("true")) && !text_equal(word, TEXT_LITERAL("false")) &&
+            !text_equal(word, TEXT_LITERAL("null")) && !is_number(start, p))
+            fault = start;
+    }
+    if (fault)
+        *ret_offset = (size_t)(fault - json.data);
+    return fault != NULL;
 }

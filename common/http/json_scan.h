@@ -18,5 +18,13 @@ size_t json_scan_count_members(struct text json);
  */
 bool json_scan_find_duplicate(struct text json, struct text *ret_name);
 
+/*
+ * Finds what RFC 8259 forbids and json-c 0.16 lets pass even in its strict mode: NaN, Infinity, numbers
+ * such as 01 and 1., control characters, surrogates and overlong UTF-8 inside strings, and a NUL
+ * escaped in a member's name (which json-c then cuts there). json: a text that json-c has accepted.
+ * Returns false when there is none.
+ */
+bool json_scan_find_fault(struct text json, size_t *ret_offset);
+
 /* The last member name that starts before offset; absent when there is none. */
 struct text json_scan_member_at(struct text json, size_t offset);

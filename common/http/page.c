@@ -8,9 +8,16 @@
 /* Version 1 of a cursor: a version byte, created_at, id and total, in network byte order. */
 enum { CURSOR_VERSION = 1, CURSOR_BYTES = 1 + 8 + 16 + 4 };
 
+/*
+ * The first time PostgreSQL can hold, in microseconds since 1970 (manual, section 8.5: 4713 BC). A
+ * forged cursor before it would be a failed statement; the last time is beyond INT64_MAX.
+ */
+#define TIMESTAMP_FIRST (-INT64_C(210866803200000000))
+
 static bool decode_cursor(struct text text, struct page_position *ret_position)
 {
     unsigned char bytes[CURSOR_BYTES];
+    struct page_position position;
     uint64_t created_at;
     uint32_t total;
     size_t len;
@@ -18,10 +25,13 @@ static bool decode_cursor(struct text text, struct page_position *ret_position)
         bytes[0] != CURSOR_VERSION)
         return false;
     memcpy(&created_at, bytes + 1, sizeof(created_at));
-    memcpy(ret_position->id.bytes, bytes + 9, sizeof(ret_position->id.bytes));
+    memcpy(position.id.bytes, bytes + 9, sizeof(position.id.bytes));
     memcpy(&total, bytes + 25, sizeof(total));
-    ret_position->created_at = (int64_t)be64toh(created_at);
-    ret_position->total = (int32_t)be32toh(total);
+    position.created_at = (int64_t)be64toh(created_at);
+    position.total = (int32_t)be32toh(total);
+    if (position.created_at < TIMESTAMP_FIRST || position.total < -1)
+        return false;
+    *ret_position = position;
     return true;
 }
 

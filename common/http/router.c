@@ -83,8 +83,10 @@ static const struct route *find_route(const struct handler *handler, struct requ
 {
     size_t len = 0;
     methods[0] = '\0';
-    for (size_t i = 0; i < handler->route_count; i++) {
+    /* A path has a handful of methods; what would not fit is left out. */
+    for (size_t i = 0; i < handler->route_count && len < 128 - sizeof("DELETE, OPTIONS"); i++) {
         const struct route *route = &handler->routes[i];
+        request->id = (struct text){NULL, 0};
         if (!path_matches(route->path, request->path, &request->id))
             continue;
         if (method_matches(route->method, request->method))
@@ -100,14 +102,12 @@ static const struct route *find_route(const struct handler *handler, struct requ
 static enum error dispatch(struct router *router, const struct route *route, const char *methods,
                            struct request *request, struct response *response)
 {
-    const char *origins = router->app->config->allowed_origins;
-    cors_apply(origins, request, response);
     if (route)
         return route->run(router->app, request, response);
     if (!methods[0])
         return ERROR_NOT_FOUND;
     if (text_equal(request->method, TEXT_LITERAL("OPTIONS"))) {
-        cors_preflight(origins, request, methods, response);
+        cors_preflight(router->app->config->allowed_origins, request, methods, response);
         return ERROR_OK;
     }
     response_header(response, "Allow", methods);
@@ -156,6 +156,8 @@ bool router_serve(struct router *router, const struct gateway *gateway, struct r
     response_begin(response, gateway);
     log_set_request_id(request->request_id);
 
+    /* Before anything can fail: a page may read a failure only if its origin is named. */
+    cors_apply(router->app->config->allowed_origins, request, response);
     const struct route *route = find_route(router->handler, request, methods);
     size_t body_max = route && route->body_max ? route->body_max : BODY_BYTES_MAX;
     enum error err = request_read_body(request, body_max);
@@ -168,6 +170,8 @@ bool router_serve(struct router *router, const struct gateway *gateway, struct r
         /* Too late to say so: the answer ends short, and the connection with it. */
         log_failure(router, request, err);
         response->write_failed = true;
+        if (gateway->abandon)
+            gateway->abandon(gateway->context);
     } else if (err) {
         log_failure(router, request, err);
         response_fail(response, err, request->english);

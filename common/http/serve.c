@@ -63,16 +63,18 @@ static void set_timeouts(int fd)
 
 static void accept_connection(struct serve *serve)
 {
-    if (atomic_load(&serve->draining))
-        return;
-    int fd = accept4(serve->options->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    /* Counted first: then either drain waits for this connection, or this sees that it drains. */
+    atomic_fetch_add(&serve->connections, 1);
+    bool draining = atomic_load(&serve->draining);
+    int fd = draining ? -1 : accept4(serve->options->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) {
+        int cause = errno;
+        atomic_fetch_sub(&serve->connections, 1);
         /* Another worker or process was first, or descriptors are out: they come back by closing. */
-        if (errno == EMFILE || errno == ENFILE)
+        if (!draining && (cause == EMFILE || cause == ENFILE))
             clock_sleep_ms(10);
         return;
     }
-    atomic_fetch_add(&serve->connections, 1);
     set_timeouts(fd);
     if (!watch(serve, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
         close_connection(serve, fd);
@@ -167,6 +169,23 @@ static int start_workers(struct serve *serve, struct worker *workers, pthread_t 
     return started;
 }
 
+/*
+ * Blocks whatever could interrupt a read in a worker; libfcgi takes EINTR for the end of a body.
+ * ret_stop: the signals that end serving, for sigwait.
+ */
+static void block_signals(sigset_t *ret_stop)
+{
+    static const int HARMLESS[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM};
+    sigset_t blocked;
+    sigemptyset(ret_stop);
+    sigaddset(ret_stop, SIGTERM);
+    sigaddset(ret_stop, SIGINT);
+    blocked = *ret_stop;
+    for (size_t i = 0; i < sizeof(HARMLESS) / sizeof(HARMLESS[0]); i++)
+        sigaddset(&blocked, HARMLESS[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+}
+
 enum error serve_run(const struct serve_options *options)
 {
     struct serve serve = {.options = options, .epoll_fd = -1, .stop_fd = -1};
@@ -179,10 +198,7 @@ enum error serve_run(const struct serve_options *options)
     int received;
     uint64_t one = 1;
 
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    block_signals(&signals);
     if (!workers || !threads || !open_descriptors(&serve))
         goto out;
     started = start_workers(&serve, workers, threads);

@@ -25,7 +25,8 @@ struct serve_options {
 };
 
 /*
- * Serves until told to stop. Blocks SIGTERM and SIGINT for the threads and waits for them itself.
+ * Serves until SIGTERM or SIGINT, which it waits for itself; those and what could interrupt a read
+ * (SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM) are blocked for the threads.
  * Returns ERROR_OK after draining, ERROR_INTERNAL when it cannot start, ERROR_OVERLOADED when
  * requests were still running after DRAIN_MS_MAX (the process should then exit at once).
  */

@@ -1,6 +1,6 @@
 /*
- * The pool against a stand-in for a server: a thread that lets every client in and says nothing more
- * (PostgreSQL manual, "Message Flow": AuthenticationOk and ReadyForQuery).
+ * The pool against a stand-in for a server: a thread that lets every client in and says nothing
+ * more (PostgreSQL manual, "Message Flow": AuthenticationOk and ReadyForQuery).
  */
 #include "database/pool.h"
 
@@ -271,9 +271,9 @@ int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start_server, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_reuse),       TEST(test_exhausted),
-        TEST(test_broken),      cmocka_unit_test(test_unreachable),
-        TEST(test_threads),     cmocka_unit_test(test_check_url),
+        TEST(test_reuse),   TEST(test_exhausted),
+        TEST(test_broken),  cmocka_unit_test(test_unreachable),
+        TEST(test_threads), cmocka_unit_test(test_check_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

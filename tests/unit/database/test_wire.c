@@ -95,9 +95,15 @@ static void test_round_trip(void **state)
 {
     (void)state;
     static const int64_t INT8S[] = {0, 1, -1, INT32_MIN, INT64_MAX, INT64_MIN};
-    static const int64_t TIMES[] = {0, -1, 1795000000123456, -62135596800000000,
-                                    253402300799999999, SQL_TIMESTAMP_MIN, SQL_TIMESTAMP_MAX,
-                                    -210866803200000000, SQL_TIMESTAMP_MAX - 1};
+    static const int64_t TIMES[] = {0,
+                                    -1,
+                                    1795000000123456,
+                                    -62135596800000000,
+                                    253402300799999999,
+                                    SQL_TIMESTAMP_MIN,
+                                    SQL_TIMESTAMP_MAX,
+                                    -210866803200000000,
+                                    SQL_TIMESTAMP_MAX - 1};
     static const int32_t DATES[] = {0, -1, 10956, 10957, 20000, -719162, 2932896};
     for (size_t i = 0; i < COUNT(INT8S); i++)
         assert_int_equal(round_trip_int8(PARAM_INT8(INT8S[i])), INT8S[i]);
@@ -137,8 +143,8 @@ static void test_wrong_lengths(void **state)
 {
     (void)state;
     static const size_t LENGTHS[SQL_TYPE_COUNT] = {
-        [SQL_BOOL] = 1, [SQL_INT4] = 4,      [SQL_INT8] = 8, [SQL_UUID] = 16,
-        [SQL_DATE] = 4, [SQL_TIMESTAMP] = 8,
+        [SQL_BOOL] = 1,  [SQL_INT4] = 4, [SQL_INT8] = 8,
+        [SQL_UUID] = 16, [SQL_DATE] = 4, [SQL_TIMESTAMP] = 8,
     };
     for (int type = 0; type < SQL_TYPE_COUNT; type++) {
         if (type == SQL_TEXT)
@@ -162,8 +168,8 @@ static void test_wrong_lengths(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_encode),       cmocka_unit_test(test_null),
-        cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_decode_edges),
+        cmocka_unit_test(test_encode),        cmocka_unit_test(test_null),
+        cmocka_unit_test(test_round_trip),    cmocka_unit_test(test_decode_edges),
         cmocka_unit_test(test_wrong_lengths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

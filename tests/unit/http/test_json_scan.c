@@ -1,0 +1,198 @@
+/* The scanner: what it finds, and that no bytes whatever make it read past their end. */
+#include "http/json_scan.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void test_count_members(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        size_t count;
+    } ROWS[] = {
+        {"", 0},
+        {"{}", 0},
+        {"{\"a\":1}", 1},
+        {"{\"a\" \n\t\r:1,\"b\":\"c\"}", 2},
+        {"{\"a\":[\"x\",\"y\",{\"b\":{\"c\":1}}]}", 3},
+        {"{\"a\":\":\",\"b\\\"\":\"\\\"\",\"c\\\\\":1}", 3},
+        {"[\"a\",\"b\"]", 0},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++)
+        assert_int_equal(json_scan_count_members(text_from(ROWS[i].json)), ROWS[i].count);
+}
+
+static void test_find_duplicate(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *name; /* NULL: none */
+    } ROWS[] = {
+        {"{}", NULL},
+        {"{\"a\":1,\"b\":1}", NULL},
+        {"{\"a\":1,\"a\":1}", "a"},
+        {"{\"a\":{\"a\":{\"a\":1}}}", NULL},
+        {"{\"a\":{\"b\":1},\"c\":{\"b\":1}}", NULL},
+        {"{\"a\":[{\"b\":1},{\"b\":1}]}", NULL},
+        {"{\"a\":{\"b\":1,\"b\":2}}", "b"},
+        {"{\"a\":{\"b\":1},\"a\":2}", "a"},
+        {"{\"x\":\"{\\\"a\\\":1,\\\"a\\\":1}\"}", NULL},
+        {"{\"x\":\"a\",\"y\":\"a\"}", NULL},
+        {"{\"\":1,\"\":1}", ""},
+        {"{\"a\":1}{\"a\":1}", NULL},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        struct text name = TEXT_LITERAL("untouched");
+        bool found = json_scan_find_duplicate(text_from(ROWS[i].json), &name);
+        assert_int_equal(found, ROWS[i].name != NULL);
+        assert_true(text_equal(name, found ? text_from(ROWS[i].name) : TEXT_LITERAL("untouched")));
+    }
+}
+
+static void test_member_at(void **state)
+{
+    (void)state;
+    static const char JSON[] = "{\"one\":1,\"two\":{\"three\":\"x\"}}";
+    static const struct {
+        const char *before; /* the offset is where this starts */
+        const char *name;
+    } ROWS[] = {
+        {"{\"one", NULL}, {"1,", "one"},    {"two\"", "two"},
+        {"\"two", "one"}, {"x\"", "three"}, {"}}", "three"},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        size_t offset = (size_t)(strstr(JSON, ROWS[i].before) - JSON);
+        assert_true(
+            text_equal(json_scan_member_at(text_from(JSON), offset), text_from(ROWS[i].name)));
+    }
+    assert_true(text_equal(json_scan_member_at(text_from(JSON), SIZE_MAX), TEXT_LITERAL("three")));
+}
+
+static void test_find_fault(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        int offset; /* -1: none */
+    } ROWS[] = {
+        {"", -1},
+        {"{\"a\":[0,-0,1,-1,10,0.0,1.50,0e0,1E+2,-12.5e-10,true,false,null]}", -1},
+        {"{\"a\":\"NaN 01 \\u0000\"}", -1},
+        {"[01]", 1},
+        {"[-01]", 1},
+        {"[1.]", 1},
+        {"[.1]", 1},
+        {"[1e]", 1},
+        {"[1e+]", 1},
+        {"[-]", 1},
+        {"[+1]", 1},
+        {"[1,NaN]", 3},
+        {"[-Infinity]", 1},
+        {"[nulL]", 1},
+        {"[truefalse]", 1},
+        {"[1\"x\"2.]", 5},
+        {"[\"a\n\"]", 3},
+        {"[\"a\\\x01\"]", -1}, /* not accepted by json-c */
+        {"{\"\\u0000\":1}", 2},
+        {"{\"\\\\u0000\":1}", -1},
+        {"{\"\\\\\\u0000\":1}", 4},
+        {"{\"\\u000\":1}", -1},
+        {"{\"\\u00001\":1}", 2},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        size_t offset = 999;
+        bool found = json_scan_find_fault(text_from(ROWS[i].json), &offset);
+        if (found != (ROWS[i].offset >= 0) || (found && offset != (size_t)ROWS[i].offset))
+            fail_msg("%s: %zu", ROWS[i].json, offset);
+    }
+}
+
+static uint32_t next_random(uint32_t *seed)
+{
+    *seed = *seed * 1664525 + 1013904223;
+    return *seed >> 8;
+}
+
+/* Every function over bytes on the heap, of the exact length (AddressSanitizer sees one too many).
+ */
+static void scan_all(const char *bytes, size_t len, size_t offset)
+{
+    char *copy = malloc(len > 0 ? len : 1);
+    assert_non_null(copy);
+    if (len > 0)
+        memcpy(copy, bytes, len);
+    struct text json = {copy, len};
+    struct text name = {NULL, 0};
+    size_t at;
+    assert_true(json_scan_count_members(json) <= len);
+    if (json_scan_find_duplicate(json, &name))
+        assert_true(name.data >= copy && name.data + name.len <= copy + len);
+    if (json_scan_find_fault(json, &at))
+        assert_true(at < len);
+    name = json_scan_member_at(json, offset);
+    if (name.data)
+        assert_true(name.data >= copy && name.data + name.len <= copy + len);
+    free(copy);
+}
+
+static void test_random_bytes(void **state)
+{
+    (void)state;
+    static const char ALPHABET[] = "{}[]:,\"\"\"\\\\ \n\tabu0019-+.eE\0\xFF{{\"\":::";
+    uint32_t seed = 11;
+    for (int round = 0; round < 30000; round++) {
+        char bytes[48];
+        size_t len = next_random(&seed) % sizeof(bytes);
+        for (size_t i = 0; i < len; i++)
+            bytes[i] = round % 4 == 0 ? (char)next_random(&seed)
+                                      : ALPHABET[next_random(&seed) % (sizeof(ALPHABET) - 1)];
+        scan_all(bytes, len, next_random(&seed) % 64);
+    }
+}
+
+static void test_every_prefix(void **state)
+{
+    (void)state;
+    static const char JSON[] = " {\"a\" : [1, -2.5e+10, \"\\u0000\\\\\", {\"b\\\"\":null, "
+                               "\"b\":true}], \"a\\\\\":\"\\\"\"} ";
+    for (size_t len = 0; len <= sizeof(JSON); len++)
+        for (size_t from = 0; from <= len; from += 5)
+            scan_all(JSON + from, len - from, len / 2);
+}
+
+/* The work is bounded: the worst bodies of 64 KB take milliseconds. */
+static void test_worst_cases(void **state)
+{
+    (void)state;
+    static const char *const UNITS[] = {"{",      "\"",    "\\", "\"\\",
+                                        "{\"\":", "\"\":", "[",  "{\"a\":{}"};
+    enum { LENGTH = 65536 };
+    char *bytes = malloc(LENGTH);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < COUNT(UNITS); i++) {
+        size_t unit = strlen(UNITS[i]);
+        for (size_t n = 0; n < LENGTH; n++)
+            bytes[n] = UNITS[i][n % unit];
+        scan_all(bytes, LENGTH, LENGTH);
+    }
+    free(bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_count_members), cmocka_unit_test(test_find_duplicate),
+        cmocka_unit_test(test_member_at),     cmocka_unit_test(test_find_fault),
+        cmocka_unit_test(test_random_bytes),  cmocka_unit_test(test_every_prefix),
+        cmocka_unit_test(test_worst_cases),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
