@@ -17,9 +17,10 @@
 #define LOCK_SQL "SELECT pg_advisory_xact_lock(x'445245414D4C454E'::bigint)"
 
 /*
- * schema_migrations holds a row a migration, and in the row of the newest one the names of the
- * columns, functions and triggers that were there when it was applied: so a bootstrap can tell that
- * something was dropped since. A rewritten search_path or an operator's additions do not matter.
+ * schema_migrations holds a row a migration, and in it the names of the columns, functions and
+ * triggers that were there when it was applied: so a bootstrap can tell from the newest row that
+ * something was dropped since, also when later migrations are still to come, which might build on
+ * it. A rewritten search_path or an operator's additions do not matter.
  */
 #define CREATE_TABLE_SQL                                                                           \
     "CREATE TABLE IF NOT EXISTS schema_migrations ("                                               \
@@ -37,7 +38,8 @@
 
 #define MISSING_SQL                                                                                \
     "SELECT count(*) FROM schema_migrations m, unnest(m.objects) o (name)"                         \
-    " WHERE m.version = $1::int AND NOT EXISTS"                                                    \
+    " WHERE m.version = (SELECT max(version) FROM schema_migrations WHERE version <= $1::int)"     \
+    " AND NOT EXISTS"                                                                              \
     " (SELECT 1 FROM (" OBJECTS_SQL ") present (name) WHERE present.name = o.name)"
 
 struct bootstrap {
@@ -101,16 +103,11 @@ static bool apply(struct bootstrap *bootstrap, const struct migration *migration
 {
     static const char RECORD_SQL[] =
         "INSERT INTO schema_migrations (version, name, checksum, objects)"
-        " VALUES ($1::int, $2, $3, CASE WHEN $4::boolean THEN ARRAY(" OBJECTS_SQL ") END)";
+        " VALUES ($1::int, $2, $3, ARRAY(" OBJECTS_SQL "))";
     char version[16];
     snprintf(version, sizeof(version), "%d", migration->version);
-    bool newest = (size_t)migration->version == MIGRATION_COUNT;
-    const char *values[] = {version, migration->name, migration->checksum, newest ? "t" : "f"};
-    if (!run(bootstrap, migration->text) || !run_params(bootstrap, RECORD_SQL, values, 4))
-        return false;
-    log_event(bootstrap->log, LOG_INFO, "migration applied",
-              LOG_NUMBER("version", migration->version), LOG_STRING("name", migration->name));
-    return true;
+    const char *values[] = {version, migration->name, migration->checksum};
+    return run(bootstrap, migration->text) && run_params(bootstrap, RECORD_SQL, values, 3);
 }
 
 enum step { STEP_FAILED, STEP_MORE, STEP_DONE, STEP_CHANGED };
@@ -128,6 +125,17 @@ static enum step step_locked(struct bootstrap *bootstrap, const struct migration
                   LOG_STRING("name", changed));
         return STEP_CHANGED;
     }
+    bool missing;
+    if (!something_is_missing(bootstrap, &missing))
+        return STEP_FAILED;
+    if (missing && !bootstrap->repaired) {
+        /* Something was dropped: every migration is applied again, and makes what is not there. */
+        bootstrap->repaired = true;
+        log_event(bootstrap->log, LOG_WARNING,
+                  "schema is incomplete, applying every migration again",
+                  LOG_NUMBER("migrations", (int64_t)MIGRATION_COUNT));
+        return run(bootstrap, "DELETE FROM schema_migrations") ? STEP_MORE : STEP_FAILED;
+    }
     for (size_t i = 0; i < MIGRATION_COUNT; i++) {
         if (applied[i])
             continue;
@@ -136,16 +144,7 @@ static enum step step_locked(struct bootstrap *bootstrap, const struct migration
         *ret_applied = &MIGRATIONS[i];
         return STEP_MORE;
     }
-    bool missing;
-    if (!something_is_missing(bootstrap, &missing))
-        return STEP_FAILED;
-    if (!missing || bootstrap->repaired)
-        return STEP_DONE;
-    /* Something was dropped: every migration is applied again, and makes only what is not there. */
-    bootstrap->repaired = true;
-    log_event(bootstrap->log, LOG_WARNING, "schema is incomplete, applying every migration again",
-              LOG_NUMBER("migrations", (int64_t)MIGRATION_COUNT));
-    return run(bootstrap, "DELETE FROM schema_migrations") ? STEP_MORE : STEP_FAILED;
+    return STEP_DONE;
 }
 
 static enum step step(struct bootstrap *bootstrap)
@@ -160,6 +159,9 @@ static enum step step(struct bootstrap *bootstrap)
         if (!run(bootstrap, "COMMIT"))
             return STEP_FAILED;
         struct bootstrap_report *report = bootstrap->report;
+        if (applied)
+            log_event(bootstrap->log, LOG_INFO, "migration applied",
+                      LOG_NUMBER("version", applied->version), LOG_STRING("name", applied->name));
         if (applied && report->applied_count < MIGRATIONS_MAX)
             report->applied[report->applied_count++] = applied->version;
         return result;

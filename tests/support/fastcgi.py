@@ -76,7 +76,8 @@ def parameters(method, path, device=None, body=b"", headers=None, **extra):
 
 
 class Closed(Exception):
-    """The handler closed the connection; args[0] is what had arrived of the answer."""
+    """The handler closed the connection, or ended the request without a word, as it does for one
+    that is not whole; args[0] is what had arrived of the answer."""
 
 
 class Connection:
@@ -121,6 +122,8 @@ class Connection:
                     break
         except Closed as closed:
             raise Closed(bytes(out)) from closed
+        if not out:
+            raise Closed(b"")
         head, separator, body = bytes(out).partition(b"\r\n\r\n")
         assert separator, out[:200]
         message = email.parser.BytesHeaderParser().parsebytes(head + b"\r\n")
