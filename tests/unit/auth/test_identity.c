@@ -13,7 +13,7 @@
 static enum error read_header(struct text authorization, struct identity *ret_identity)
 {
     struct identity_headers headers = {.authorization = authorization};
-    return identity_read(&headers, ret_identity);
+    return identity_read(&headers, NULL, ret_identity);
 }
 
 static void test_good(void **state)
