@@ -3,6 +3,7 @@
 #include "http/page.h"
 #include "runtime/caller.h"
 #include "runtime/handler_main.h"
+#include "runtime/idempotency.h"
 #include "services/generation_service.h"
 #include "services/usage_service.h"
 
@@ -90,15 +91,19 @@ static enum error create_generation(struct app *app, struct request *request,
     struct body *body = NULL;
     struct new_generation draft = {.ip_address = request->client_address};
     struct generation generation;
-    struct usage_outcome usage = {.allowed = false};
+    struct usage_outcome usage = {.used = 0};
+    struct operation_key key;
     enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
     if (!err)
         err = body_parse(request, response, &body);
     if (!err)
         err = read_draft(body, &draft);
     if (err)
         goto out;
-    err = generation_service_record(app, &account, &draft, &generation, &usage);
+    draft.by_address = account.identity.kind == IDENTITY_DEVICE;
+    err = generation_service_record(app, &account, &draft, &key, &generation, &usage);
     if (err == ERROR_RATE_LIMITED)
         err = response_rate_limited(response, usage.usage_limit,
                                     usage_service_wait_seconds(&usage));
@@ -106,6 +111,7 @@ static enum error create_generation(struct app *app, struct request *request,
         goto out;
     response_rate_limit(response, usage.usage_limit, usage.usage_limit - usage.used,
                         usage_service_wait_seconds(&usage));
+    idempotency_replayed(response, usage.result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
     json_key(json, "generation");
     write_generation(json, &generation);
@@ -143,8 +149,7 @@ int main(void)
         .name = "generations",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .needs_database = true,
-        .cache = HANDLER_CACHE_REQUIRED,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
+    return handler_main(&HANDLER, &NEEDS);
 }

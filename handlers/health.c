@@ -126,8 +126,7 @@ int main(void)
         .name = "health",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .needs_database = true,
-        .cache = HANDLER_CACHE_OPTIONAL,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_OPTIONAL};
+    return handler_main(&HANDLER, &NEEDS);
 }

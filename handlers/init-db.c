@@ -58,8 +58,7 @@ int main(void)
         .name = "init-db",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .needs_database = true,
-        .cache = HANDLER_CACHE_REQUIRED,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
+    return handler_main(&HANDLER, &NEEDS);
 }

@@ -47,7 +47,7 @@ int main(void)
         .name = "metrics",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .cache = HANDLER_CACHE_OPTIONAL,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.cache = APP_CACHE_OPTIONAL};
+    return handler_main(&HANDLER, &NEEDS);
 }

@@ -1,11 +1,12 @@
 /* /api/tokens: balance, daily bonus, ledger entries. */
 #include <stdio.h>
 
-#include "base/owned_id.h"
 #include "base/clock.h"
 #include "http/page.h"
 #include "runtime/caller.h"
+#include "runtime/entry_json.h"
 #include "runtime/handler_main.h"
+#include "runtime/idempotency.h"
 #include "services/token_service.h"
 
 static void forbid_caching(struct response *response)
@@ -61,16 +62,20 @@ static enum error claim_bonus(struct app *app, struct request *request, struct r
 {
     struct account account;
     struct token_bonus bonus;
+    struct operation_key key;
     char message[96];
     enum error err = caller_resolve(app, request, &account);
     if (!err)
-        err = token_service_claim_bonus(app, &account, &bonus);
+        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
+    if (!err)
+        err = token_service_claim_bonus(app, &account, &key, &bonus);
     if (err)
         return err;
     snprintf(message, sizeof(message),
              request->english ? "Tokens received: %d" : "Получено токенов: %d",
              bonus.tokens_awarded);
     forbid_caching(response);
+    idempotency_replayed(response, bonus.outcome == BONUS_REPLAYED);
     struct json_writer *json = response_data(response, 200);
     json_member_int(json, "tokensAwarded", bonus.tokens_awarded);
     json_member_string(json, "message", message);
@@ -122,21 +127,6 @@ static enum error read_filter(const struct request *request, struct response *re
     return err;
 }
 
-static void write_transaction(struct json_writer *json, const struct account *account,
-                              const struct transaction *transaction)
-{
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&account->user_id, &transaction->id, id);
-    json_begin_object(json);
-    json_member_string(json, "id", id);
-    json_member_int(json, "amount", transaction->amount);
-    json_member_text(json, "type", transaction->type);
-    json_member_text(json, "description", transaction->description);
-    json_member_int(json, "balanceAfter", transaction->balance_after);
-    json_member_time(json, "createdAt", transaction->created_at);
-    json_end_object(json);
-}
-
 static enum error list_transactions(struct app *app, struct request *request,
                                     struct response *response)
 {
@@ -151,20 +141,7 @@ static enum error list_transactions(struct app *app, struct request *request,
         err = token_service_transactions(app, &account, &filter, &list);
     if (err)
         return err;
-    bool more = list.count == (size_t)filter.limit;
-    size_t count = more ? list.count - 1 : list.count;
-    struct json_writer *json = response_data(response, 200);
-    json_key(json, "transactions");
-    json_begin_array(json);
-    for (size_t i = 0; i < count; i++)
-        write_transaction(json, &account, &list.items[i]);
-    json_end_array(json);
-    struct page_position last = {.total = -1};
-    if (more) {
-        last.created_at = list.items[count - 1].created_at;
-        last.id = list.items[count - 1].id;
-    }
-    page_write_cursor(json, more ? &last : NULL);
+    entry_json_page(response_data(response, 200), "transactions", &list, filter.limit - 1);
     response_data_end(response);
     transaction_list_done(&list);
     return ERROR_OK;
@@ -181,8 +158,7 @@ int main(void)
         .name = "tokens",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .needs_database = true,
-        .cache = HANDLER_CACHE_REQUIRED,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
+    return handler_main(&HANDLER, &NEEDS);
 }

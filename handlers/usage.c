@@ -2,6 +2,7 @@
 #include "http/body.h"
 #include "runtime/caller.h"
 #include "runtime/handler_main.h"
+#include "runtime/idempotency.h"
 #include "services/usage_service.h"
 
 static enum error get_usage(struct app *app, struct request *request, struct response *response)
@@ -36,15 +37,18 @@ static enum error record_usage(struct app *app, struct request *request,
     struct account account;
     struct body *body = NULL;
     struct text action;
-    struct usage_outcome outcome = {.allowed = false};
+    struct usage_outcome outcome = {.used = 0};
+    struct operation_key key;
     enum error err = caller_resolve(app, request, &account);
+    if (!err)
+        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
     if (!err)
         err = body_parse(request, response, &body);
     if (!err)
         err = body_text(body, &ACTION, &action);
     if (err)
         goto out;
-    err = usage_service_record(app, &account, action, request->client_address, &outcome);
+    err = usage_service_record(app, &account, action, request->client_address, &key, &outcome);
     if (err == ERROR_RATE_LIMITED)
         err = response_rate_limited(response, outcome.usage_limit,
                                     usage_service_wait_seconds(&outcome));
@@ -53,6 +57,7 @@ static enum error record_usage(struct app *app, struct request *request,
     int remaining = outcome.usage_limit - outcome.used;
     response_rate_limit(response, outcome.usage_limit, remaining,
                         usage_service_wait_seconds(&outcome));
+    idempotency_replayed(response, outcome.result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
     json_member_int(json, "remaining", remaining);
     json_member_time(json, "resetAt", outcome.reset_at);
@@ -72,8 +77,7 @@ int main(void)
         .name = "usage",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .needs_database = true,
-        .cache = HANDLER_CACHE_REQUIRED,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
+    return handler_main(&HANDLER, &NEEDS);
 }

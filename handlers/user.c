@@ -2,6 +2,7 @@
 #include "base/owned_id.h"
 #include "runtime/caller.h"
 #include "runtime/handler_main.h"
+#include "services/link_service.h"
 #include "services/user_service.h"
 
 static void write_optional_int(struct json_writer *json, const char *name, bool there, int value)
@@ -196,12 +197,11 @@ static bool export_generation(void *context, const struct generation *generation
     return end_line(context, &json);
 }
 
-static bool export_transaction(void *context, const struct uuid *user_id,
-                               const struct transaction *transaction)
+static bool export_transaction(void *context, const struct transaction *transaction)
 {
     char id[OWNED_ID_SIZE];
     struct json_writer json = begin_line(context, "transaction");
-    owned_id_format(user_id, &transaction->id, id);
+    owned_id_format(&transaction->user_id, &transaction->id, id);
     json_member_string(&json, "id", id);
     json_member_int(&json, "amount", transaction->amount);
     json_member_text(&json, "kind", transaction->type);
@@ -259,11 +259,34 @@ static enum error erase(struct app *app, struct request *request, struct respons
     return ERROR_OK;
 }
 
+static enum error link_device(struct app *app, struct request *request, struct response *response)
+{
+    struct account account;
+    struct identity device;
+    bool moved = false;
+    enum error err = caller_resolve_only(app, request, &account);
+    if (err)
+        return err;
+    if (account.identity.kind != IDENTITY_CLERK)
+        return ERROR_UNAUTHORIZED;
+    if (identity_from_device(request_param(request, "HTTP_X_DEVICE_ID"), &device))
+        return response_invalid(response, ERROR_INVALID_PARAMETER, "X-Device-Id",
+                                "expected device_ and 13 to 248 letters, digits, - or _");
+    err = link_service_link(app, &account, &device, &moved);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(response, 200);
+    json_member_boolean(json, "linked", true);
+    response_data_end(response);
+    return ERROR_OK;
+}
+
 int main(void)
 {
     static const struct route ROUTES[] = {
         {"GET", "/api/user", get_profile, 0},
         {"DELETE", "/api/user", erase, 0},
+        {"POST", "/api/user/link", link_device, 0},
         {"GET", "/api/user/stats", get_stats, 0},
         {"GET", "/api/stats", get_stats, 0},
         {"GET", "/api/user/export", export_all, 0},
@@ -272,8 +295,7 @@ int main(void)
         .name = "user",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
-        .needs_database = true,
-        .cache = HANDLER_CACHE_REQUIRED,
     };
-    return handler_main(&HANDLER);
+    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
+    return handler_main(&HANDLER, &NEEDS);
 }

@@ -80,7 +80,7 @@ ON CONFLICT (name) DO NOTHING;
 -- ---------------------------------------------------------------------------------------------
 
 -- An account. Erasing the person empties the identities and sets erased_at; the row stays, because
--- the books refer to it.
+-- the books refer to it. Linking a device's account to a Clerk account sets merged_into.
 CREATE TABLE IF NOT EXISTS users (
     id uuid CONSTRAINT users_pkey PRIMARY KEY DEFAULT gen_random_uuid(),
     clerk_id varchar(255) CONSTRAINT users_clerk_id_key UNIQUE,
@@ -89,9 +89,12 @@ CREATE TABLE IF NOT EXISTS users (
     created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
     updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
     erased_at timestamp,
+    merged_into uuid,
     CONSTRAINT users_identity_check
         CHECK (clerk_id IS NOT NULL OR device_id IS NOT NULL OR erased_at IS NOT NULL)
 );
+CREATE INDEX IF NOT EXISTS users_merged_into_idx ON users (merged_into)
+    WHERE merged_into IS NOT NULL;
 
 -- Who an identity leads to: "device:<device id>" or "clerk:<Clerk user id>". The handlers look
 -- here; the columns of users are what the original backend had.
@@ -122,10 +125,13 @@ CREATE UNIQUE INDEX IF NOT EXISTS subscriptions_one_active_idx
     ON subscriptions (user_id) WHERE status = 'active';
 
 -- ---------------------------------------------------------------------------------------------
--- Tokens: the balance and the ledger. balance is the sum of the entries' amounts.
+-- Tokens: the balance, the ledger and the holds. balance is the sum of the entries' amounts.
 -- ---------------------------------------------------------------------------------------------
 
--- held is the part of the balance that holds set aside; what can be spent is balance - held.
+-- held is the part of the balance that pending holds set aside; balance - held can be spent.
+-- next_hold_expiry: of the first of them to expire; NULL without one. closed_at: since when the
+-- balance belongs to nobody any more (linked away, or its person erased); no movement takes it.
+-- updated_at: of the last movement, which is its entry's created_at.
 CREATE TABLE IF NOT EXISTS user_tokens (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
@@ -134,6 +140,8 @@ CREATE TABLE IF NOT EXISTS user_tokens (
     created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
     updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
     held int NOT NULL DEFAULT 0,
+    closed_at timestamp,
+    next_hold_expiry timestamp,
     CONSTRAINT user_tokens_pkey PRIMARY KEY (user_id),
     CONSTRAINT user_tokens_balance_check CHECK (balance >= 0),
     CONSTRAINT user_tokens_held_check CHECK (held >= 0 AND held <= balance),
@@ -143,7 +151,8 @@ CREATE TABLE IF NOT EXISTS user_tokens (
 
 -- One entry a movement, never changed or deleted. The id is the operation's, made by the handler,
 -- so that a repeated operation meets its own entry. No foreign key: entries are written by
--- functions that have just locked the user's balance.
+-- functions that have just locked the user's balance. The order of a user's entries by created_at
+-- is the order of the balances after them.
 CREATE TABLE IF NOT EXISTS token_transactions (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
@@ -152,12 +161,47 @@ CREATE TABLE IF NOT EXISTS token_transactions (
     description text,
     created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
     balance_after int NOT NULL,
+    held_after int NOT NULL DEFAULT 0, -- balance_after less this is what the caller was told
+    request_hash bigint,               -- of a request with an Idempotency-Key
+    operation_id uuid,                 -- of the request, where the entry's id is another one
+    reverses uuid,                     -- the entry that this one takes back
     CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT token_transactions_type_check
         CHECK (type IN ('purchase', 'bonus', 'generation', 'refund'))
 );
 CREATE INDEX IF NOT EXISTS token_transactions_history_idx
     ON token_transactions (user_id, created_at DESC, id DESC);
+
+-- A hold sets tokens aside: it lowers what can be spent at once, and the balance when captured.
+-- settled_at: when it was captured or released, the moment it expired if nobody did either.
+-- settle_id, settle_hash: of the request that captured it. answer_*: what its maker was told.
+-- linked_from: the device's account it was made in, when that was linked to this one since. No
+-- foreign key, as in the ledger: it would lock the account after its balance, and a link or an
+-- erasure locks them the other way round.
+CREATE TABLE IF NOT EXISTS token_holds (
+    user_id uuid NOT NULL,
+    id uuid NOT NULL,
+    amount int NOT NULL,
+    status text NOT NULL DEFAULT 'pending',
+    description text,
+    expires_at timestamp NOT NULL,
+    created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
+    settled_at timestamp,
+    settle_id uuid,
+    settle_hash bigint,
+    request_hash bigint,
+    answer_balance int NOT NULL,
+    answer_held int NOT NULL,
+    linked_from uuid,
+    CONSTRAINT token_holds_pkey PRIMARY KEY (user_id, id),
+    CONSTRAINT token_holds_amount_check CHECK (amount > 0),
+    CONSTRAINT token_holds_status_check CHECK (status IN ('pending', 'captured', 'released')),
+    CONSTRAINT token_holds_settled_check CHECK ((status = 'pending') = (settled_at IS NULL))
+);
+CREATE INDEX IF NOT EXISTS token_holds_expiry_idx ON token_holds (expires_at)
+    WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS token_holds_pending_idx ON token_holds (user_id, expires_at)
+    WHERE status = 'pending';
 
 CREATE TABLE IF NOT EXISTS payments (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -196,17 +240,33 @@ CREATE TABLE IF NOT EXISTS generations (
 CREATE INDEX IF NOT EXISTS generations_history_idx
     ON generations (user_id, created_at DESC, id DESC);
 
--- Counted for the limits of a minute and of a day. No foreign key, as in the ledger.
+-- Counted for the limits of a minute and of a day. No foreign key, as in the ledger. request_hash:
+-- of a request with an Idempotency-Key. answer_*: what a repeated request is told again.
 CREATE TABLE IF NOT EXISTS usage_logs (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
     action varchar(20) NOT NULL,
     ip_address varchar(45),
     created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
+    request_hash bigint,
+    answer_used int,
+    answer_limit int,
+    answer_reset_at timestamp,
     CONSTRAINT usage_logs_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT usage_logs_action_check CHECK (action IN ('generation', 'download'))
 );
 CREATE INDEX IF NOT EXISTS usage_logs_window_idx ON usage_logs (user_id, action, created_at);
+CREATE INDEX IF NOT EXISTS usage_logs_address_idx ON usage_logs (ip_address, created_at)
+    WHERE action = 'generation';
+
+-- Keys of other back-end services (scripts/service-key). Only a digest of the key is kept.
+CREATE TABLE IF NOT EXISTS service_keys (
+    name text CONSTRAINT service_keys_pkey PRIMARY KEY,
+    key_hash text NOT NULL CONSTRAINT service_keys_key_hash_key UNIQUE,
+    scopes text NOT NULL,
+    created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
+    revoked_at timestamp
+);
 
 -- ---------------------------------------------------------------------------------------------
 -- The trigger that opens an account
@@ -247,10 +307,472 @@ CREATE TRIGGER trigger_initialize_new_user
 -- argument is the user, called outside BEGIN: one round trip, one commit, and a distributed
 -- database sends it whole to the user's worker. Each can be repeated with the same operation id
 -- and then answers what it answered first.
+-- A later migration that changes what a function takes or returns gives it another name: handlers
+-- of the version before still call this one while they are replaced.
 
--- The daily bonus, once a day of the database's UTC date. No row: no such user.
-CREATE OR REPLACE FUNCTION claim_daily_bonus(p_user_id uuid, p_operation_id uuid)
-RETURNS TABLE (claimed boolean, tokens_awarded int, balance int)
+-- Entries are written once. The trigger holds for every role, the owner's own mistakes included.
+CREATE OR REPLACE FUNCTION refuse_ledger_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'ledger entries are append-only' USING ERRCODE = 'restrict_violation';
+END
+$$;
+DROP TRIGGER IF EXISTS trigger_token_transactions_append_only ON token_transactions;
+CREATE TRIGGER trigger_token_transactions_append_only
+    BEFORE UPDATE OR DELETE ON token_transactions
+    FOR EACH ROW EXECUTE FUNCTION refuse_ledger_change();
+DROP TRIGGER IF EXISTS trigger_token_transactions_no_truncate ON token_transactions;
+CREATE TRIGGER trigger_token_transactions_no_truncate
+    BEFORE TRUNCATE ON token_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change();
+
+-- What the handlers' role may do when it is not the owner: everything but changing the ledger, and
+-- nothing with tables of the operator's.
+-- The bootstrap calls this with the user of POSTGRES_URL after every change of the schema.
+CREATE OR REPLACE FUNCTION grant_to_application(p_role text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    ours record;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), p_role);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON users, user_identities,'
+                   ' subscriptions, generations, usage_logs, payments, user_tokens, token_holds,'
+                   ' plans, token_packages, app_settings, service_keys TO %I', p_role);
+    EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE, TRIGGER ON token_transactions'
+                   ' FROM PUBLIC, %I', p_role);
+    EXECUTE format('GRANT SELECT, INSERT ON token_transactions TO %I', p_role);
+    FOR ours IN
+        SELECT p.oid::regprocedure::text AS signature FROM pg_proc p
+        WHERE p.pronamespace = current_schema()::regnamespace
+          AND p.proowner = (SELECT c.relowner FROM pg_class c
+                            WHERE c.oid = 'token_transactions'::regclass)
+          AND p.prokind = 'f'
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', ours.signature, p_role);
+    END LOOP;
+END
+$$;
+
+-- Releases the account's holds that have expired. The caller has locked the account's balance row.
+CREATE OR REPLACE FUNCTION release_expired_holds(p_user_id uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    present timestamp := clock_timestamp() AT TIME ZONE 'utc';
+    freed int;
+    following timestamp;
+BEGIN
+    WITH expired AS (
+        UPDATE token_holds h SET status = 'released', settled_at = h.expires_at
+        WHERE h.user_id = p_user_id AND h.status = 'pending' AND h.expires_at <= present
+        RETURNING h.amount
+    )
+    SELECT coalesce(sum(e.amount), 0) INTO freed FROM expired e;
+    SELECT min(h.expires_at) INTO following FROM token_holds h
+    WHERE h.user_id = p_user_id AND h.status = 'pending';
+    UPDATE user_tokens t SET held = t.held - freed, next_hold_expiry = following
+    WHERE t.user_id = p_user_id;
+END
+$$;
+
+-- Locks the account's balance row and releases what has expired. No row: no such open account.
+CREATE OR REPLACE FUNCTION lock_account(p_user_id uuid)
+RETURNS TABLE (balance int, held int, updated_at timestamp)
+LANGUAGE plpgsql AS $$
+DECLARE
+    due timestamp;
+BEGIN
+    SELECT t.next_hold_expiry INTO due FROM user_tokens t
+    WHERE t.user_id = p_user_id AND t.closed_at IS NULL FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF due <= (clock_timestamp() AT TIME ZONE 'utc') THEN
+        PERFORM release_expired_holds(p_user_id);
+    END IF;
+    RETURN QUERY SELECT t.balance, t.held, t.updated_at FROM user_tokens t
+                 WHERE t.user_id = p_user_id;
+END
+$$;
+
+-- Releases the expired holds of the accounts of the p_limit oldest ones, for the background sweep.
+-- Returns the number of accounts; one that somebody is working on is left for later.
+CREATE OR REPLACE FUNCTION sweep_holds(p_limit int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE
+    present timestamp := clock_timestamp() AT TIME ZONE 'utc'; -- a constant for the index
+    owner uuid;
+    swept int := 0;
+BEGIN
+    FOR owner IN
+        SELECT DISTINCT due.user_id
+        FROM (SELECT h.user_id FROM token_holds h
+              WHERE h.status = 'pending' AND h.expires_at <= present
+              ORDER BY h.expires_at LIMIT p_limit) due
+    LOOP
+        PERFORM 1 FROM user_tokens t WHERE t.user_id = owner FOR UPDATE SKIP LOCKED;
+        CONTINUE WHEN NOT FOUND;
+        PERFORM release_expired_holds(owner);
+        swept := swept + 1;
+    END LOOP;
+    RETURN swept;
+END
+$$;
+
+-- One movement: guard, balance, entry and answer together. p_amount is negative for a spend.
+-- p_request_hash: of a request with an Idempotency-Key, which p_id is then made of; NULL without.
+-- outcome: done, replayed, insufficient, limit (the balance would pass 2^31 - 1), reused (the key
+-- came with another request), in_progress (the first one is not through). No row: no such account.
+-- balance: what can be spent, after the movement or without it.
+-- A p_id that exists without a request hash is replayed where the movement would not be possible
+-- now, and else raises unique_violation: the caller sent it before.
+CREATE OR REPLACE FUNCTION ledger_post(p_user_id uuid, p_id uuid, p_amount int, p_type text,
+                                       p_description text, p_request_hash bigint)
+RETURNS TABLE (outcome text, balance int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    total int;
+    held_now int;
+    stamp timestamp;
+    prior_hash bigint;
+    prior_balance int;
+    is_open boolean;
+BEGIN
+    IF p_request_hash IS NOT NULL THEN
+        IF NOT pg_try_advisory_xact_lock(hashtextextended(p_id::text, 0)) THEN
+            RETURN QUERY SELECT 'in_progress', 0;
+            RETURN;
+        END IF;
+        SELECT e.request_hash, e.balance_after - e.held_after INTO prior_hash, prior_balance
+        FROM token_transactions e WHERE e.user_id = p_user_id AND e.id = p_id;
+        IF FOUND THEN
+            -- The lock is a write: this answer waits for the standby too. The first one may have
+            -- been cut off while it waited, with its entry visible here and nowhere else yet.
+            PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id FOR UPDATE;
+            RETURN QUERY SELECT CASE WHEN prior_hash = p_request_hash THEN 'replayed'
+                                     ELSE 'reused' END, prior_balance;
+            RETURN;
+        END IF;
+        -- A capture writes an entry of the hold's id, so a hold's key is no movement's.
+        PERFORM 1 FROM token_holds h WHERE h.user_id = p_user_id AND h.id = p_id;
+        IF FOUND THEN
+            RETURN QUERY SELECT 'reused', 0;
+            RETURN;
+        END IF;
+    END IF;
+    UPDATE user_tokens t
+    SET balance = t.balance + p_amount,
+        updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                              t.updated_at + interval '1 microsecond')
+    WHERE t.user_id = p_user_id AND t.closed_at IS NULL
+      AND t.balance - t.held >= -p_amount
+      AND t.balance <= 2147483647 - greatest(p_amount, 0)
+      AND (t.next_hold_expiry IS NULL
+           OR t.next_hold_expiry > (clock_timestamp() AT TIME ZONE 'utc'))
+    RETURNING t.balance, t.held, t.updated_at INTO total, held_now, stamp;
+    IF NOT FOUND THEN
+        SELECT a.balance, a.held INTO total, held_now FROM lock_account(p_user_id) a;
+        is_open := FOUND;
+        -- This very operation may be what stands in the way, done before and its answer lost: it
+        -- took the balance to where it is, or its account was linked to another one since.
+        SELECT e.balance_after - e.held_after INTO prior_balance
+        FROM token_transactions e WHERE e.user_id = p_user_id AND e.id = p_id;
+        IF FOUND THEN
+            PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id FOR UPDATE;
+            RETURN QUERY SELECT 'replayed', prior_balance;
+            RETURN;
+        END IF;
+        IF NOT is_open THEN
+            RETURN;
+        END IF;
+        IF total > 2147483647 - greatest(p_amount, 0) THEN
+            RETURN QUERY SELECT 'limit', total - held_now;
+            RETURN;
+        END IF;
+        IF total - held_now < -p_amount THEN
+            RETURN QUERY SELECT 'insufficient', total - held_now;
+            RETURN;
+        END IF;
+        UPDATE user_tokens t
+        SET balance = t.balance + p_amount,
+            updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                                  t.updated_at + interval '1 microsecond')
+        WHERE t.user_id = p_user_id
+        RETURNING t.balance, t.held, t.updated_at INTO total, held_now, stamp;
+    END IF;
+    INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
+                                    held_after, request_hash, created_at)
+    VALUES (p_user_id, p_id, p_amount, p_type, p_description, total, held_now, p_request_hash,
+            stamp);
+    RETURN QUERY SELECT 'done', total - held_now;
+END
+$$;
+
+-- Many movements, independent of one another, in the order of their accounts so that two calls
+-- never wait for each other in a circle. A request hash of 0 means none. place: 1 for the first.
+CREATE OR REPLACE FUNCTION ledger_post_many(p_user_ids uuid[], p_ids uuid[], p_amounts int[],
+                                            p_types text[], p_descriptions text[],
+                                            p_request_hashes bigint[])
+RETURNS TABLE (place int, outcome text, balance int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer record;
+BEGIN
+    FOR place IN
+        SELECT o.n::int FROM unnest(p_user_ids) WITH ORDINALITY AS o (user_id, n)
+        ORDER BY o.user_id, o.n
+    LOOP
+        SELECT p.outcome, p.balance INTO answer
+        FROM ledger_post(p_user_ids[place], p_ids[place], p_amounts[place], p_types[place],
+                         p_descriptions[place], nullif(p_request_hashes[place], 0)) p;
+        outcome := answer.outcome;
+        balance := coalesce(answer.balance, 0);
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- Sets tokens aside for p_ttl_seconds. outcome: done, replayed, insufficient, reused, in_progress.
+CREATE OR REPLACE FUNCTION hold_create(p_user_id uuid, p_id uuid, p_amount int, p_ttl_seconds int,
+                                       p_description text, p_request_hash bigint)
+RETURNS TABLE (outcome text, balance int, held int, expires_at timestamp)
+LANGUAGE plpgsql AS $$
+DECLARE
+    account record;
+    prior token_holds%ROWTYPE;
+    due timestamp;
+    stamp timestamp;
+BEGIN
+    IF p_request_hash IS NOT NULL
+       AND NOT pg_try_advisory_xact_lock(hashtextextended(p_id::text, 0)) THEN
+        RETURN QUERY SELECT 'in_progress', 0, 0, NULL::timestamp;
+        RETURN;
+    END IF;
+    SELECT * INTO account FROM lock_account(p_user_id);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO prior FROM token_holds h WHERE h.user_id = p_user_id AND h.id = p_id;
+    IF FOUND THEN
+        RETURN QUERY SELECT CASE WHEN prior.request_hash IS NOT DISTINCT FROM p_request_hash
+                                 THEN 'replayed' ELSE 'reused' END,
+                            prior.answer_balance, prior.answer_held, prior.expires_at;
+        RETURN;
+    END IF;
+    IF p_request_hash IS NOT NULL THEN
+        PERFORM 1 FROM token_transactions e WHERE e.user_id = p_user_id AND e.id = p_id;
+        IF FOUND THEN
+            RETURN QUERY SELECT 'reused', 0, 0, NULL::timestamp;
+            RETURN;
+        END IF;
+    END IF;
+    IF account.balance - account.held < p_amount THEN
+        RETURN QUERY SELECT 'insufficient', account.balance - account.held, account.held,
+                            NULL::timestamp;
+        RETURN;
+    END IF;
+    due := (clock_timestamp() AT TIME ZONE 'utc') + make_interval(secs => p_ttl_seconds);
+    UPDATE user_tokens t
+    SET held = t.held + p_amount, next_hold_expiry = least(t.next_hold_expiry, due),
+        updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                              t.updated_at + interval '1 microsecond')
+    WHERE t.user_id = p_user_id
+    RETURNING t.updated_at INTO stamp;
+    INSERT INTO token_holds (user_id, id, amount, description, expires_at, created_at,
+                             request_hash, answer_balance, answer_held)
+    VALUES (p_user_id, p_id, p_amount, p_description, due, stamp, p_request_hash,
+            account.balance - account.held - p_amount, account.held + p_amount);
+    RETURN QUERY SELECT 'done', account.balance - account.held - p_amount,
+                        account.held + p_amount, due;
+END
+$$;
+
+-- Takes p_amount (NULL: all) of a hold off the balance and releases the rest. The entry has the
+-- hold's id. p_settle_id: of this request; the same one is answered the same.
+-- outcome: done, replayed, reused, in_progress, not_pending, too_much, not_found. No row: no such
+-- account.
+CREATE OR REPLACE FUNCTION hold_capture(p_user_id uuid, p_hold_id uuid, p_amount int,
+                                        p_settle_id uuid, p_request_hash bigint)
+RETURNS TABLE (outcome text, balance int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    account record;
+    prior token_holds%ROWTYPE;
+    taken int;
+    total int;
+    held_now int;
+    stamp timestamp;
+BEGIN
+    IF p_request_hash IS NOT NULL
+       AND NOT pg_try_advisory_xact_lock(hashtextextended(p_settle_id::text, 0)) THEN
+        RETURN QUERY SELECT 'in_progress', 0;
+        RETURN;
+    END IF;
+    SELECT * INTO account FROM lock_account(p_user_id);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO prior FROM token_holds h WHERE h.user_id = p_user_id AND h.id = p_hold_id;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not_found', 0;
+        RETURN;
+    END IF;
+    IF prior.status = 'captured' AND prior.settle_id = p_settle_id THEN
+        -- The hold moves when its account is linked to another one, the entry of its capture stays.
+        RETURN QUERY
+            SELECT CASE WHEN prior.settle_hash IS NOT DISTINCT FROM p_request_hash
+                        THEN 'replayed' ELSE 'reused' END, e.balance_after - e.held_after
+            FROM token_transactions e
+            WHERE e.id = p_hold_id
+              AND e.user_id IN (SELECT u.id FROM users u
+                                WHERE u.id = p_user_id OR u.merged_into = p_user_id)
+            LIMIT 1;
+        RETURN;
+    END IF;
+    IF prior.status <> 'pending' THEN
+        RETURN QUERY SELECT 'not_pending', account.balance - account.held;
+        RETURN;
+    END IF;
+    taken := coalesce(p_amount, prior.amount);
+    IF taken > prior.amount THEN
+        RETURN QUERY SELECT 'too_much', account.balance - account.held;
+        RETURN;
+    END IF;
+    UPDATE user_tokens t
+    SET balance = t.balance - taken, held = t.held - prior.amount,
+        next_hold_expiry = (SELECT min(h.expires_at) FROM token_holds h
+                            WHERE h.user_id = p_user_id AND h.status = 'pending'
+                              AND h.id <> p_hold_id),
+        updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                              t.updated_at + interval '1 microsecond')
+    WHERE t.user_id = p_user_id
+    RETURNING t.balance, t.held, t.updated_at INTO total, held_now, stamp;
+    UPDATE token_holds h
+    SET status = 'captured', settled_at = stamp, settle_id = p_settle_id,
+        settle_hash = p_request_hash
+    WHERE h.user_id = p_user_id AND h.id = p_hold_id;
+    INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
+                                    held_after, operation_id, request_hash, created_at)
+    VALUES (p_user_id, p_hold_id, -taken, 'generation', prior.description, total, held_now,
+            p_settle_id, p_request_hash, stamp);
+    RETURN QUERY SELECT 'done', total - held_now;
+END
+$$;
+
+-- Gives a hold back. outcome: done (also when it was released or had expired before), not_pending
+-- (captured), not_found. No row: no such account.
+CREATE OR REPLACE FUNCTION hold_release(p_user_id uuid, p_hold_id uuid)
+RETURNS TABLE (outcome text, balance int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    account record;
+    prior token_holds%ROWTYPE;
+    stamp timestamp;
+BEGIN
+    SELECT * INTO account FROM lock_account(p_user_id);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO prior FROM token_holds h WHERE h.user_id = p_user_id AND h.id = p_hold_id;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not_found', 0;
+    ELSIF prior.status = 'captured' THEN
+        RETURN QUERY SELECT 'not_pending', account.balance - account.held;
+    ELSIF prior.status = 'released' THEN
+        RETURN QUERY SELECT 'done', account.balance - account.held;
+    ELSE
+        UPDATE user_tokens t
+        SET held = t.held - prior.amount,
+            next_hold_expiry = (SELECT min(h.expires_at) FROM token_holds h
+                                WHERE h.user_id = p_user_id AND h.status = 'pending'
+                                  AND h.id <> p_hold_id),
+            updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                                  t.updated_at + interval '1 microsecond')
+        WHERE t.user_id = p_user_id
+        RETURNING t.updated_at INTO stamp;
+        UPDATE token_holds h SET status = 'released', settled_at = stamp
+        WHERE h.user_id = p_user_id AND h.id = p_hold_id;
+        RETURN QUERY SELECT 'done', account.balance - account.held + prior.amount;
+    END IF;
+END
+$$;
+
+-- Posts the opposite of an entry, once. p_user_id: whose balance; p_entry_user_id: whose entry (the
+-- same, or a device linked to it). The reversal's id is made of the entry's, so there is only one.
+-- It is looked for in both accounts: the entry may have been reversed before the device was linked.
+-- A reversal, and an entry of a link's transfer, are already_reversed: their opposite is there.
+-- outcome: done, replayed, reused, in_progress, already_reversed, insufficient, limit, not_found.
+-- No row: no such account.
+CREATE OR REPLACE FUNCTION ledger_reverse(p_user_id uuid, p_entry_user_id uuid, p_entry_id uuid,
+                                          p_operation_id uuid, p_request_hash bigint)
+RETURNS TABLE (outcome text, balance int, reversal_id uuid)
+LANGUAGE plpgsql AS $$
+DECLARE
+    account record;
+    original token_transactions%ROWTYPE;
+    prior token_transactions%ROWTYPE;
+    opposite uuid := md5('reverse ' || p_entry_user_id || ' ' || p_entry_id)::uuid;
+    total int;
+    held_now int;
+    stamp timestamp;
+BEGIN
+    IF p_request_hash IS NOT NULL
+       AND NOT pg_try_advisory_xact_lock(hashtextextended(p_operation_id::text, 0)) THEN
+        RETURN QUERY SELECT 'in_progress', 0, NULL::uuid;
+        RETURN;
+    END IF;
+    SELECT * INTO account FROM lock_account(p_user_id);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    SELECT * INTO original FROM token_transactions e
+    WHERE e.user_id = p_entry_user_id AND e.id = p_entry_id;
+    IF NOT FOUND THEN
+        RETURN QUERY SELECT 'not_found', 0, NULL::uuid;
+        RETURN;
+    END IF;
+    SELECT * INTO prior FROM token_transactions e
+    WHERE e.user_id IN (p_user_id, p_entry_user_id) AND e.id = opposite;
+    IF FOUND OR original.reverses IS NOT NULL
+       -- The two entries of a transfer have one id; reversing one would make tokens of nothing.
+       OR EXISTS (SELECT 1 FROM token_transactions e
+                  WHERE e.id = p_entry_id AND e.user_id <> p_entry_user_id
+                    AND e.amount = -original.amount
+                    AND e.user_id IN (SELECT u.id FROM users u
+                                      WHERE u.id = p_user_id OR u.merged_into = p_user_id)) THEN
+        RETURN QUERY
+            SELECT CASE WHEN prior.operation_id IS DISTINCT FROM p_operation_id
+                        THEN 'already_reversed'
+                        WHEN prior.request_hash IS NOT DISTINCT FROM p_request_hash
+                        THEN 'replayed' ELSE 'reused' END,
+                   coalesce(prior.balance_after - prior.held_after,
+                            account.balance - account.held), prior.id;
+        RETURN;
+    END IF;
+    IF account.balance - account.held < original.amount THEN
+        RETURN QUERY SELECT 'insufficient', account.balance - account.held, NULL::uuid;
+        RETURN;
+    END IF;
+    IF account.balance::bigint - original.amount > 2147483647 THEN
+        RETURN QUERY SELECT 'limit', account.balance - account.held, NULL::uuid;
+        RETURN;
+    END IF;
+    UPDATE user_tokens t
+    SET balance = t.balance - original.amount,
+        updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                              t.updated_at + interval '1 microsecond')
+    WHERE t.user_id = p_user_id
+    RETURNING t.balance, t.held, t.updated_at INTO total, held_now, stamp;
+    INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
+                                    held_after, operation_id, request_hash, reverses, created_at)
+    VALUES (p_user_id, opposite, -original.amount, 'refund', original.description, total,
+            held_now, p_operation_id, p_request_hash, p_entry_id, stamp);
+    RETURN QUERY SELECT 'done', total - held_now, opposite;
+END
+$$;
+
+-- The daily bonus, once a day of the database's UTC date. outcome: done, replayed (the same
+-- operation), claimed (by another one), reused (the key came with another request), in_progress
+-- (the first one is not through). No row: no such open account.
+CREATE OR REPLACE FUNCTION claim_daily_bonus(p_user_id uuid, p_operation_id uuid,
+                                             p_request_hash bigint)
+RETURNS TABLE (outcome text, tokens_awarded int, balance int)
 LANGUAGE plpgsql AS $$
 DECLARE
     today date := (now() AT TIME ZONE 'utc')::date;
@@ -259,116 +781,339 @@ DECLARE
     bonus_max int := coalesce((SELECT s.value FROM app_settings s
                                WHERE s.name = 'daily_bonus_max'), 10);
     awarded int := bonus_min + floor(random() * (bonus_max - bonus_min + 1))::int;
+    account record;
+    prior record;
     total int;
-    held_now int;
+    stamp timestamp;
 BEGIN
-    UPDATE user_tokens t
-    SET balance = t.balance + awarded, last_bonus_date = today,
-        updated_at = now() AT TIME ZONE 'utc'
-    WHERE t.user_id = p_user_id AND (t.last_bonus_date IS NULL OR t.last_bonus_date < today)
-      -- Repeated after midnight, the operation is still yesterday's.
-      AND NOT EXISTS (SELECT 1 FROM token_transactions e
-                      WHERE e.user_id = p_user_id AND e.id = p_operation_id)
-    RETURNING t.balance, t.held INTO total, held_now;
-    IF FOUND THEN
-        INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after)
-        VALUES (p_user_id, p_operation_id, awarded, 'bonus', 'Ежедневный бонус', total);
-        RETURN QUERY SELECT true, awarded, total - held_now;
+    IF p_request_hash IS NOT NULL
+       AND NOT pg_try_advisory_xact_lock(hashtextextended(p_operation_id::text, 0)) THEN
+        RETURN QUERY SELECT 'in_progress', 0, 0;
         RETURN;
     END IF;
-    -- Claimed before: by this very operation, whose answer was lost, or by another one.
-    RETURN QUERY
-        SELECT e.id IS NOT NULL, coalesce(e.amount, 0),
-               coalesce(e.balance_after, t.balance) - t.held
-        FROM user_tokens t
-        LEFT JOIN token_transactions e ON e.user_id = t.user_id AND e.id = p_operation_id
-        WHERE t.user_id = p_user_id;
+    SELECT * INTO account FROM lock_account(p_user_id);
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    awarded := least(awarded, 2147483647 - account.balance);
+    UPDATE user_tokens t
+    SET balance = t.balance + awarded, last_bonus_date = today,
+        updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                              t.updated_at + interval '1 microsecond')
+    WHERE t.user_id = p_user_id AND (t.last_bonus_date IS NULL OR t.last_bonus_date < today)
+      AND NOT EXISTS (SELECT 1 FROM token_transactions e
+                      WHERE e.user_id = p_user_id AND e.id = p_operation_id)
+    RETURNING t.balance, t.updated_at INTO total, stamp;
+    IF FOUND THEN
+        INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
+                                        held_after, request_hash, created_at)
+        VALUES (p_user_id, p_operation_id, awarded, 'bonus', 'Ежедневный бонус', total,
+                account.held, p_request_hash, stamp);
+        RETURN QUERY SELECT 'done', awarded, total - account.held;
+        RETURN;
+    END IF;
+    SELECT e.amount, e.balance_after - e.held_after AS answer, e.request_hash INTO prior
+    FROM token_transactions e WHERE e.user_id = p_user_id AND e.id = p_operation_id;
+    IF FOUND THEN
+        RETURN QUERY SELECT CASE WHEN prior.request_hash IS NOT DISTINCT FROM p_request_hash
+                                 THEN 'replayed' ELSE 'reused' END, prior.amount, prior.answer;
+    ELSE
+        RETURN QUERY SELECT 'claimed', 0, account.balance - account.held;
+    END IF;
 END
 $$;
 
 -- Counts the user's actions of the last 60 seconds and records one more if the limit allows it, in
 -- one statement under the lock of the user's own row, so that no two requests pass on one count.
--- No row: no such user, or an erased one. reset_at: when the oldest counted action leaves the
--- window.
+-- p_by_address: generations from the address count as well, whoever made them, because a new device
+-- id costs nothing; requests of one address then wait for one another.
+-- outcome: done, limited, replayed (p_usage_id is there with the same request hash), reused (with
+-- another), in_progress (the request of that id is not through). No row: no such user, or a closed
+-- account. reset_at: when the oldest counted action leaves the window.
 CREATE OR REPLACE FUNCTION record_usage(p_user_id uuid, p_usage_id uuid, p_action text,
-                                        p_ip_address text)
-RETURNS TABLE (allowed boolean, used int, usage_limit int, reset_at timestamp)
+                                        p_ip_address text, p_by_address boolean,
+                                        p_request_hash bigint)
+RETURNS TABLE (outcome text, used int, usage_limit int, reset_at timestamp)
 LANGUAGE plpgsql AS $$
 DECLARE
     window_length CONSTANT interval := interval '60 seconds';
+    by_address boolean := p_by_address AND p_action = 'generation' AND p_ip_address <> '';
     present timestamp;
     oldest timestamp;
+    oldest_of_address timestamp;
     counted int;
+    counted_of_address int;
+    prior record;
     allowed_max int := coalesce((SELECT s.value FROM app_settings s
                                  WHERE s.name = p_action || 's_per_minute'),
                                 CASE p_action WHEN 'download' THEN 60 ELSE 10 END);
 BEGIN
-    PERFORM 1 FROM users u WHERE u.id = p_user_id AND u.erased_at IS NULL FOR NO KEY UPDATE;
+    IF p_request_hash IS NOT NULL
+       AND NOT pg_try_advisory_xact_lock(hashtextextended(p_usage_id::text, 0)) THEN
+        RETURN QUERY SELECT 'in_progress', 0, allowed_max, clock_timestamp() AT TIME ZONE 'utc';
+        RETURN;
+    END IF;
+    PERFORM 1 FROM users u
+    WHERE u.id = p_user_id AND u.merged_into IS NULL AND u.erased_at IS NULL
+    FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         RETURN;
+    END IF;
+    SELECT l.request_hash, l.answer_used, l.answer_limit, l.answer_reset_at INTO prior
+    FROM usage_logs l WHERE l.user_id = p_user_id AND l.id = p_usage_id;
+    IF FOUND THEN
+        RETURN QUERY SELECT CASE WHEN prior.request_hash IS NOT DISTINCT FROM p_request_hash
+                                 THEN 'replayed' ELSE 'reused' END,
+                            prior.answer_used, prior.answer_limit, prior.answer_reset_at;
+        RETURN;
+    END IF;
+    IF by_address THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended(p_ip_address, 0));
     END IF;
     present := clock_timestamp() AT TIME ZONE 'utc';
     SELECT count(*)::int, min(l.created_at) INTO counted, oldest
     FROM usage_logs l
     WHERE l.user_id = p_user_id AND l.action = p_action AND l.created_at > present - window_length;
-    IF EXISTS (SELECT 1 FROM usage_logs l WHERE l.user_id = p_user_id AND l.id = p_usage_id) THEN
-        RETURN QUERY SELECT true, counted, allowed_max, coalesce(oldest, present) + window_length;
-    ELSIF counted >= allowed_max THEN
-        RETURN QUERY SELECT false, counted, allowed_max, coalesce(oldest, present) + window_length;
+    IF by_address THEN
+        SELECT count(*)::int, min(l.created_at) INTO counted_of_address, oldest_of_address
+        FROM usage_logs l
+        WHERE l.ip_address = p_ip_address AND l.action = 'generation'
+          AND l.created_at > present - window_length;
+        IF counted_of_address > counted THEN
+            counted := counted_of_address;
+            oldest := oldest_of_address;
+        END IF;
+    END IF;
+    oldest := coalesce(oldest, present) + window_length;
+    IF counted >= allowed_max THEN
+        RETURN QUERY SELECT 'limited', counted, allowed_max, oldest;
     ELSE
-        INSERT INTO usage_logs (user_id, id, action, ip_address, created_at)
-        VALUES (p_user_id, p_usage_id, p_action, p_ip_address, present);
-        RETURN QUERY
-            SELECT true, counted + 1, allowed_max, coalesce(oldest, present) + window_length;
+        INSERT INTO usage_logs (user_id, id, action, ip_address, created_at, request_hash,
+                                answer_used, answer_limit, answer_reset_at)
+        VALUES (p_user_id, p_usage_id, p_action, p_ip_address, present, p_request_hash,
+                counted + 1, allowed_max, oldest);
+        RETURN QUERY SELECT 'done', counted + 1, allowed_max, oldest;
     END IF;
 END
 $$;
 
 -- Stores a finished generation in the history, counted against the same limit as generating one.
--- The generation's id is the usage entry's id as well. No row: no such user.
 CREATE OR REPLACE FUNCTION record_generation(p_user_id uuid, p_generation_id uuid,
                                              p_image_url text, p_prompt_used text, p_trend text,
-                                             p_quality text, p_ip_address text)
-RETURNS TABLE (allowed boolean, used int, usage_limit int, reset_at timestamp,
+                                             p_quality text, p_ip_address text,
+                                             p_by_address boolean, p_request_hash bigint)
+RETURNS TABLE (outcome text, used int, usage_limit int, reset_at timestamp,
                created_at timestamp)
 LANGUAGE plpgsql AS $$
 DECLARE
     usage record;
     stored timestamp;
 BEGIN
-    SELECT * INTO usage FROM record_usage(p_user_id, p_generation_id, 'generation', p_ip_address);
+    SELECT * INTO usage
+    FROM record_usage(p_user_id, p_generation_id, 'generation', p_ip_address, p_by_address,
+                      p_request_hash);
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    IF usage.allowed THEN
-        INSERT INTO generations AS g (user_id, id, image_url, prompt_used, trend, quality, status)
+    -- The time of both rows, so that it is known when the generation was removed meanwhile.
+    SELECT l.created_at INTO stored FROM usage_logs l
+    WHERE l.user_id = p_user_id AND l.id = p_generation_id;
+    IF usage.outcome = 'done' THEN
+        INSERT INTO generations (user_id, id, image_url, prompt_used, trend, quality, status,
+                                 created_at, updated_at)
         VALUES (p_user_id, p_generation_id, p_image_url, p_prompt_used, p_trend, p_quality,
-                'completed')
-        ON CONFLICT (user_id, id) DO UPDATE SET image_url = excluded.image_url
-        RETURNING g.created_at INTO stored;
+                'completed', stored, stored);
     END IF;
-    RETURN QUERY SELECT usage.allowed, usage.used, usage.usage_limit, usage.reset_at, stored;
+    RETURN QUERY SELECT usage.outcome, usage.used, usage.usage_limit, usage.reset_at, stored;
 END
 $$;
 
--- Erases the person and keeps the books: identities, e-mail, images, prompts and addresses go;
--- balance, ledger entries, payments and subscription periods stay under an id that leads to nobody.
+-- Bonuses both accounts of one person got for the same thing: the welcome, and each day's bonus.
+-- The welcome is the entry with the user's own id; in an adopted ledger the first bonus, which the
+-- original's trigger wrote in the transaction that made the account.
+CREATE OR REPLACE FUNCTION doubled_bonus(p_user_id uuid, p_device_user_id uuid) RETURNS int
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (
+        WITH bonus AS (
+            SELECT u.id = p_device_user_id AS of_device, e.amount, e.created_at::date AS day,
+                   e.id = coalesce(
+                       (SELECT w.id FROM token_transactions w
+                        WHERE w.user_id = u.id AND w.id = u.id),
+                       (SELECT w.id FROM token_transactions w
+                        WHERE w.user_id = u.id AND w.type = 'bonus'
+                          AND w.created_at <= u.created_at + interval '1 second'
+                        ORDER BY w.created_at, w.id LIMIT 1)) IS TRUE AS welcome
+            FROM users u
+            JOIN token_transactions e ON e.user_id = u.id
+            WHERE (u.id IN (p_user_id, p_device_user_id) OR u.merged_into = p_user_id)
+              AND e.type = 'bonus' AND e.amount > 0
+        ), once AS (
+            SELECT sum(amount) AS amount, welcome, CASE WHEN NOT welcome THEN day END AS day
+            FROM bonus
+            GROUP BY welcome, CASE WHEN NOT welcome THEN day END, of_device
+        ), twice AS (
+            SELECT min(amount) AS amount FROM once GROUP BY welcome, day HAVING count(*) = 2
+        )
+        SELECT coalesce(sum(t.amount), 0)::int FROM twice t
+    );
+END
+$$;
+
+-- Moves everything of a device's account to a Clerk account, at once and once. The balance goes
+-- over as two ledger entries, a bonus both got is taken off by a third; entries themselves never move.
+-- outcome: linked, already_linked (to this account), linked_elsewhere (or no device's account), or
+-- no row: one of the two does not exist.
+CREATE OR REPLACE FUNCTION link_device(p_user_id uuid, p_device_user_id uuid,
+                                       p_operation_id uuid, p_correction_id uuid)
+RETURNS TABLE (outcome text, moved_tokens int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    present timestamp;
+    account users%ROWTYPE;
+    device users%ROWTYPE;
+    theirs user_tokens%ROWTYPE;
+    ours user_tokens%ROWTYPE;
+    doubled int;
+BEGIN
+    -- In key order, so that two links of the same pair wait instead of deadlocking. NO KEY: a
+    -- movement that changes a balance twice checks its foreign key, with the balance locked already.
+    PERFORM 1 FROM users u WHERE u.id IN (p_user_id, p_device_user_id)
+    ORDER BY u.id FOR NO KEY UPDATE;
+    SELECT * INTO account FROM users u WHERE u.id = p_user_id;
+    SELECT * INTO device FROM users u WHERE u.id = p_device_user_id;
+    IF account.id IS NULL OR device.id IS NULL OR account.merged_into IS NOT NULL
+       OR account.erased_at IS NOT NULL THEN
+        RETURN;
+    END IF;
+    IF p_user_id = p_device_user_id OR device.merged_into = p_user_id THEN
+        RETURN QUERY SELECT 'already_linked', 0;
+        RETURN;
+    END IF;
+    IF device.merged_into IS NOT NULL OR device.clerk_id IS NOT NULL
+       OR device.erased_at IS NOT NULL THEN
+        RETURN QUERY SELECT 'linked_elsewhere', 0;
+        RETURN;
+    END IF;
+
+    -- In key order as well; what has expired is released, so that it counts for the correction.
+    PERFORM lock_account(least(p_user_id, p_device_user_id));
+    PERFORM lock_account(greatest(p_user_id, p_device_user_id));
+    SELECT * INTO ours FROM user_tokens t WHERE t.user_id = p_user_id;
+    SELECT * INTO theirs FROM user_tokens t WHERE t.user_id = p_device_user_id;
+    present := greatest(clock_timestamp() AT TIME ZONE 'utc',
+                        ours.updated_at + interval '1 microsecond',
+                        theirs.updated_at + interval '1 microsecond');
+    doubled := least(doubled_bonus(p_user_id, p_device_user_id),
+                     ours.balance - ours.held + theirs.balance - theirs.held);
+
+    -- A microsecond apart, so that the order of entries is the order of balances, and so that a
+    -- cursor of time and id tells the two entries of one transfer apart.
+    IF theirs.balance > 0 THEN
+        INSERT INTO token_transactions
+            (user_id, id, amount, type, description, balance_after, held_after,
+             created_at)
+        VALUES (p_device_user_id, p_operation_id, -theirs.balance, 'refund',
+                'Перенос на аккаунт', 0, 0, present),
+               (p_user_id, p_operation_id, theirs.balance, 'refund', 'Перенос с устройства',
+                ours.balance + theirs.balance, ours.held + theirs.held,
+                present + interval '1 microsecond');
+    END IF;
+    IF doubled > 0 THEN
+        INSERT INTO token_transactions
+            (user_id, id, amount, type, description, balance_after, held_after, created_at)
+        VALUES (p_user_id, p_correction_id, -doubled, 'bonus', 'Бонус уже был начислен',
+                ours.balance + theirs.balance - doubled, ours.held + theirs.held,
+                present + interval '2 microseconds');
+    END IF;
+    UPDATE user_tokens t
+    SET balance = 0, held = 0, next_hold_expiry = NULL, closed_at = present,
+        updated_at = present
+    WHERE t.user_id = p_device_user_id;
+    UPDATE user_tokens t
+    SET balance = ours.balance + theirs.balance - doubled, held = ours.held + theirs.held,
+        next_hold_expiry = least(ours.next_hold_expiry, theirs.next_hold_expiry),
+        last_bonus_date = greatest(ours.last_bonus_date, theirs.last_bonus_date),
+        updated_at = present + interval '2 microseconds'
+    WHERE t.user_id = p_user_id;
+
+    WITH moved AS (DELETE FROM token_holds h WHERE h.user_id = p_device_user_id RETURNING h.*)
+    INSERT INTO token_holds (user_id, id, amount, status, description, expires_at, created_at,
+                             settled_at, settle_id, settle_hash, request_hash, answer_balance,
+                             answer_held, linked_from)
+    SELECT p_user_id, m.id, m.amount, m.status, m.description, m.expires_at, m.created_at,
+           m.settled_at, m.settle_id, m.settle_hash, m.request_hash, m.answer_balance,
+           m.answer_held, p_device_user_id
+    FROM moved m;
+    WITH moved AS (DELETE FROM generations g WHERE g.user_id = p_device_user_id RETURNING g.*)
+    INSERT INTO generations (user_id, id, image_url, prompt_used, trend, quality, created_at,
+                             status, error_message, updated_at)
+    SELECT p_user_id, m.id, m.image_url, m.prompt_used, m.trend, m.quality, m.created_at,
+           m.status, m.error_message, m.updated_at
+    FROM moved m;
+    WITH moved AS (DELETE FROM usage_logs l WHERE l.user_id = p_device_user_id RETURNING l.*)
+    INSERT INTO usage_logs (user_id, id, action, ip_address, created_at, request_hash,
+                            answer_used, answer_limit, answer_reset_at)
+    SELECT p_user_id, m.id, m.action, m.ip_address, m.created_at, m.request_hash,
+           m.answer_used, m.answer_limit, m.answer_reset_at
+    FROM moved m;
+    WITH moved AS (DELETE FROM payments p WHERE p.user_id = p_device_user_id RETURNING p.*)
+    INSERT INTO payments (user_id, id, yookassa_payment_id, amount, currency, status,
+                          token_package, tokens_amount, created_at)
+    SELECT p_user_id, m.id, m.yookassa_payment_id, m.amount, m.currency, m.status,
+           m.token_package, m.tokens_amount, m.created_at
+    FROM moved m;
+    -- One active subscription a user: the account's own comes first.
+    WITH moved AS (DELETE FROM subscriptions s WHERE s.user_id = p_device_user_id RETURNING s.*)
+    INSERT INTO subscriptions (user_id, id, plan, status, current_period_start,
+                               current_period_end, yookassa_subscription_id, created_at,
+                               updated_at)
+    SELECT p_user_id, m.id, m.plan,
+           CASE WHEN m.status = 'active'
+                 AND EXISTS (SELECT 1 FROM subscriptions s
+                             WHERE s.user_id = p_user_id AND s.status = 'active')
+                THEN 'cancelled' ELSE m.status END,
+           m.current_period_start, m.current_period_end, m.yookassa_subscription_id,
+           m.created_at, m.updated_at
+    FROM moved m;
+
+    UPDATE users u SET merged_into = p_user_id, updated_at = present
+    WHERE u.id = p_device_user_id OR u.merged_into = p_device_user_id;
+    UPDATE user_identities i SET user_id = p_user_id WHERE i.user_id = p_device_user_id;
+    RETURN QUERY SELECT 'linked', theirs.balance;
+END
+$$;
+
+-- Erases the person and keeps the books: identities, e-mail, images, prompts and addresses go, of
+-- the account and of every device linked to it; balances, ledger entries, payments and subscription
+-- periods stay under ids that lead to nobody.
+-- erased: false without such an account, or when it was linked to another one meanwhile: the caller
+-- looks its identity up again.
 CREATE OR REPLACE FUNCTION erase_user(p_user_id uuid) RETURNS TABLE (erased boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     present timestamp := now() AT TIME ZONE 'utc';
 BEGIN
-    -- The order of sign-up: first the identity, then the account.
-    DELETE FROM user_identities i WHERE i.user_id = p_user_id;
+    -- The order of a link: the account, its balance, its identities. A link that is under way is
+    -- waited for, and what it brings is erased too.
+    PERFORM 1 FROM users u WHERE u.id = p_user_id AND u.merged_into IS NULL FOR NO KEY UPDATE;
+    erased := FOUND;
+    IF NOT erased THEN
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    -- Before the keys of the account's row change, for which its balance must be nobody's.
+    UPDATE user_tokens t SET closed_at = coalesce(t.closed_at, present)
+    WHERE t.user_id = p_user_id;
     UPDATE users u
     SET clerk_id = NULL, device_id = NULL, email = NULL, updated_at = present,
         erased_at = coalesce(u.erased_at, present)
-    WHERE u.id = p_user_id;
-    erased := FOUND;
+    WHERE u.id = p_user_id OR u.merged_into = p_user_id;
     UPDATE subscriptions s SET status = 'cancelled', updated_at = present
     WHERE s.user_id = p_user_id AND s.status = 'active';
     DELETE FROM usage_logs l WHERE l.user_id = p_user_id;
     DELETE FROM generations g WHERE g.user_id = p_user_id;
+    DELETE FROM user_identities i WHERE i.user_id = p_user_id;
     RETURN NEXT;
 END
 $$;

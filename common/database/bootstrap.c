@@ -46,6 +46,7 @@ struct bootstrap {
     struct connection *connection;
     struct log *log;
     struct bootstrap_report *report;
+    char application_role[64]; /* empty when the connection string names none */
     int64_t deadline_ms;
     struct reply reply; /* of the last command */
     bool repaired;      /* the rows were forgotten once already */
@@ -110,6 +111,15 @@ static bool apply(struct bootstrap *bootstrap, const struct migration *migration
     return run(bootstrap, migration->text) && run_params(bootstrap, RECORD_SQL, values, 3);
 }
 
+/* Does nothing for the owner itself, whose rights need no grant. */
+static bool grant_rights(struct bootstrap *bootstrap)
+{
+    static const char GRANT_SQL[] = "SELECT grant_to_application($1) WHERE current_user <> $1"
+                                    " AND EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)";
+    const char *values[] = {bootstrap->application_role};
+    return run_params(bootstrap, GRANT_SQL, values, 1);
+}
+
 enum step { STEP_FAILED, STEP_MORE, STEP_DONE, STEP_CHANGED };
 
 /* Decides what is next under the lock, and does it. The transaction is the caller's. */
@@ -139,7 +149,8 @@ static enum step step_locked(struct bootstrap *bootstrap, const struct migration
     for (size_t i = 0; i < MIGRATION_COUNT; i++) {
         if (applied[i])
             continue;
-        if (!apply(bootstrap, &MIGRATIONS[i]))
+        bool newest = i + 1 == MIGRATION_COUNT;
+        if (!apply(bootstrap, &MIGRATIONS[i]) || (newest && !grant_rights(bootstrap)))
             return STEP_FAILED;
         *ret_applied = &MIGRATIONS[i];
         return STEP_MORE;
@@ -188,7 +199,19 @@ static enum error classify(struct bootstrap *bootstrap, enum step result)
     return passes ? ERROR_DATABASE_UNAVAILABLE : ERROR_DATABASE;
 }
 
-enum error bootstrap_run(const char *url, const char *application_name, struct log *log,
+/* The user of a connection string, or the empty string. */
+static void read_role(const char *url, char *role, size_t size)
+{
+    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    role[0] = '\0';
+    for (PQconninfoOption *option = options; option && option->keyword; option++)
+        if (strcmp(option->keyword, "user") == 0 && option->val)
+            snprintf(role, size, "%s", option->val);
+    PQconninfoFree(options);
+}
+
+enum error bootstrap_run(const char *url, const char *application_url,
+                         const char *application_name, struct log *log,
                          struct bootstrap_report *ret_report)
 {
     char problem[256];
@@ -198,6 +221,7 @@ enum error bootstrap_run(const char *url, const char *application_name, struct l
         .deadline_ms = clock_monotonic_ms() + MIGRATION_TIMEOUT_MS,
     };
     *ret_report = (struct bootstrap_report){.version = (int)MIGRATION_COUNT};
+    read_role(application_url, bootstrap.application_role, sizeof(bootstrap.application_role));
     bootstrap.connection = connection_open(url, application_name, problem);
     if (!bootstrap.connection) {
         log_event(log, LOG_ERROR, "bootstrap cannot connect", LOG_STRING("problem", problem));

@@ -66,10 +66,17 @@ bool connection_check_url(const char *url, char ret_problem[static 128])
     return ok;
 }
 
-static void ignore_notice(void *context, const char *message)
+/*
+ * A commit whose wait for the synchronous standby was cancelled (by pg_cancel_backend or
+ * statement_timeout) is answered as done, with a warning: it is on the primary alone and lost with
+ * it. The warning has no SQLSTATE of its own and is translated; the function it comes from is not.
+ */
+static void read_notice(void *context, const PGresult *notice)
 {
-    (void)context;
-    (void)message;
+    struct connection *connection = context;
+    const char *source = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
+    if (source && strcmp(source, "SyncRepWaitForLSN") == 0)
+        connection->unconfirmed = true;
 }
 
 struct connection *connection_open(const char *url, const char *application_name,
@@ -107,7 +114,7 @@ struct connection *connection_open(const char *url, const char *application_name
         connection = NULL;
         goto out;
     }
-    PQsetNoticeProcessor(connection->pg, ignore_notice, NULL);
+    PQsetNoticeReceiver(connection->pg, read_notice, connection);
     ret_problem[0] = '\0';
 out:
     PQconninfoFree(options);
@@ -190,7 +197,8 @@ static void collect(struct connection *connection, int64_t deadline_ms, struct r
         PQclear(reply->result);
         reply->result = result;
     }
-    if (PQstatus(connection->pg) != CONNECTION_OK)
+    /* Unconfirmed is as good as no answer: whoever asked finds out by repeating it. */
+    if (PQstatus(connection->pg) != CONNECTION_OK || connection->unconfirmed)
         connection->broken = true;
     reply->ok = !failed && !connection->broken && reply->result;
     if (!reply->ok) {

@@ -12,8 +12,9 @@
 
 struct connection {
     PGconn *pg;
-    uint64_t epoch; /* the pool's, when it was opened */
-    bool broken;    /* not to be used again */
+    uint64_t epoch;   /* the pool's, when it was opened */
+    bool broken;      /* not to be used again */
+    bool unconfirmed; /* a commit was answered that no synchronous standby has */
     size_t prepared_count;
     const struct query *prepared[PREPARED_MAX]; /* on this connection */
 };

@@ -110,7 +110,9 @@ void database_read_stats(struct database *database, struct database_stats *ret_s
 /* With bootstrap_lock held. */
 static enum error bootstrap_locked(struct database *database, struct bootstrap_report *ret_report)
 {
-    enum error err = bootstrap_run(database->schema_url, database->options.handler,
+    enum error err = bootstrap_run(database->schema_url,
+                                   config_database_url(database->options.config),
+                                   database->options.handler,
                                    database->options.log, ret_report);
     bool applied = ret_report->applied_count > 0;
     metric_add(metrics_series(database->options.metrics, "db_bootstraps_total",

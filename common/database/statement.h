@@ -23,7 +23,11 @@
     X(TEXT, 25, struct text)         /* borrowed until rows_free */                                \
     X(UUID, 2950, struct uuid)                                                                     \
     X(DATE, 1082, int32_t)           /* days since 1970-01-01 */                                   \
-    X(TIMESTAMP, 1114, int64_t)      /* microseconds since 1970-01-01 UTC */
+    X(TIMESTAMP, 1114, int64_t)      /* microseconds since 1970-01-01 UTC */                       \
+    X(UUID_ARRAY, 2951, struct text) /* arrays: parameters only, encoded by array.h */             \
+    X(INT4_ARRAY, 1007, struct text)                                                               \
+    X(INT8_ARRAY, 1016, struct text)                                                               \
+    X(TEXT_ARRAY, 1009, struct text)
 
 enum sql_type {
 #define SQL_TYPE_ENUM(name, oid, c_type) SQL_##name,
@@ -101,10 +105,18 @@ struct param {
     };
 };
 
+#define PARAM_BOOL(value) ((struct param){.type = SQL_BOOL, .boolean = (value)})
 #define PARAM_INT4(value) ((struct param){.type = SQL_INT4, .int4 = (value)})
 #define PARAM_INT8(value) ((struct param){.type = SQL_INT8, .int8 = (value)})
 #define PARAM_TIMESTAMP(value) ((struct param){.type = SQL_TIMESTAMP, .int8 = (value)})
 #define PARAM_UUID(value) ((struct param){.type = SQL_UUID, .uuid = (value)})
+/* The bytes array.h made, borrowed for the call. */
+#define PARAM_ARRAY(sql_type, value) ((struct param){.type = (sql_type), .text = (value)})
+/* Or NULL. */
+#define PARAM_INT8_NULLABLE(value, there)                                                          \
+    ((struct param){.type = SQL_INT8, .int8 = (value), .is_null = !(there)})
+#define PARAM_INT4_NULLABLE(value, there)                                                          \
+    ((struct param){.type = SQL_INT4, .int4 = (value), .is_null = !(there)})
 /* An absent text is NULL. */
 #define PARAM_TEXT(value)                                                                          \
     ((struct param){.type = SQL_TEXT, .text = (value), .is_null = !(value).data})

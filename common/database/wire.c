@@ -59,6 +59,10 @@ void wire_encode(const struct param *params, size_t count, struct wire_params *r
             ret_wire->lengths[i] = sizeof(param->uuid.bytes);
             break;
         case SQL_TEXT:
+        case SQL_UUID_ARRAY:
+        case SQL_INT4_ARRAY:
+        case SQL_INT8_ARRAY:
+        case SQL_TEXT_ARRAY:
             ret_wire->values[i] = param->text.data;
             ret_wire->lengths[i] = (int)param->text.len;
             break;
@@ -129,6 +133,11 @@ bool wire_decode(enum sql_type type, const char *data, size_t len, void *field)
     case SQL_TEXT:
         *(struct text *)field = (struct text){data, len};
         return true;
+    case SQL_UUID_ARRAY:
+    case SQL_INT4_ARRAY:
+    case SQL_INT8_ARRAY:
+    case SQL_TEXT_ARRAY:
+        return false; /* parameters only */
     case SQL_TYPE_COUNT:
         break;
     }

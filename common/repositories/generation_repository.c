@@ -6,7 +6,7 @@
 #include "repositories/row_access.h"
 
 struct recorded_row {
-    bool allowed;
+    struct text outcome;
     int32_t used;
     int32_t usage_limit;
     int64_t reset_at;
@@ -15,8 +15,9 @@ struct recorded_row {
 };
 
 STATEMENT(RECORD, .query = &query_generation_record, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT),
-          STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, allowed, BOOL),
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT,
+                           SQL_BOOL, SQL_INT8),
+          STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, outcome, TEXT),
                             COLUMN(struct recorded_row, used, INT4),
                             COLUMN(struct recorded_row, usage_limit, INT4),
                             COLUMN(struct recorded_row, reset_at, TIMESTAMP),
@@ -35,16 +36,20 @@ enum error generation_repository_record(struct database *database, const struct 
         PARAM_TEXT(generation->trend),
         PARAM_TEXT(generation->quality),
         PARAM_TEXT(generation->ip_address),
+        PARAM_BOOL(generation->by_address),
+        PARAM_INT8_NULLABLE(generation->request_hash, generation->keyed),
     };
     struct recorded_row row;
-    enum error err = row_access_one(database, &RECORD, params, &row, ret_found, NULL);
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &RECORD, params, &row, ret_found, &rows);
     if (err || !*ret_found)
         return err;
-    *ret_usage = (struct usage_outcome){.allowed = row.allowed,
+    *ret_usage = (struct usage_outcome){.result = usage_result_read(row.outcome),
                                         .used = row.used,
                                         .usage_limit = row.usage_limit,
                                         .reset_at = row.reset_at};
     *ret_created_at = row.created_at;
+    rows_free(rows);
     return ERROR_OK;
 }
 

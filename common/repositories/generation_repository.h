@@ -33,10 +33,14 @@ struct new_generation {
     struct text trend;
     struct text quality;
     struct text ip_address;
+    bool by_address; /* generations from the address count against the limit as well */
+    bool keyed;
+    int64_t request_hash; /* when keyed */
 };
 
 /*
- * Stores it, counted against the generation limit. ret_usage.allowed false: nothing was stored.
+ * Stores it, counted against the generation limit, unless ret_usage->result is USAGE_LIMITED or
+ * USAGE_REUSED.
  * ret_created_at: microseconds since 1970, when stored. ret_found false: no such user.
  */
 enum error generation_repository_record(struct database *database, const struct uuid *user_id,

@@ -8,6 +8,7 @@
 STATEMENT(STATUS, .query = &query_token_status, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
           STATEMENT_COLUMNS(struct token_row, COLUMN(struct token_row, balance, INT4),
                             COLUMN(struct token_row, held, INT4),
+                            COLUMN_NULLABLE(struct token_row, next_hold_expiry, TIMESTAMP),
                             COLUMN_NULLABLE(struct token_row, last_bonus_date, DATE),
                             COLUMN(struct token_row, server_date, DATE),
                             COLUMN(struct token_row, as_of, TIMESTAMP),
@@ -33,24 +34,53 @@ void token_row_done(struct token_row *row)
     row->rows = NULL;
 }
 
+struct bonus_row {
+    struct text outcome;
+    int32_t tokens_awarded;
+    int32_t balance;
+};
+
 STATEMENT(CLAIM_BONUS, .query = &query_token_claim_bonus, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
-          STATEMENT_COLUMNS(struct token_bonus, COLUMN(struct token_bonus, claimed, BOOL),
-                            COLUMN(struct token_bonus, tokens_awarded, INT4),
-                            COLUMN(struct token_bonus, balance, INT4)));
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_INT8),
+          STATEMENT_COLUMNS(struct bonus_row, COLUMN(struct bonus_row, outcome, TEXT),
+                            COLUMN(struct bonus_row, tokens_awarded, INT4),
+                            COLUMN(struct bonus_row, balance, INT4)));
+
+static enum bonus_outcome read_bonus_outcome(struct text word)
+{
+    return text_equal(word, TEXT_LITERAL("done"))          ? BONUS_DONE
+           : text_equal(word, TEXT_LITERAL("replayed"))    ? BONUS_REPLAYED
+           : text_equal(word, TEXT_LITERAL("reused"))      ? BONUS_REUSED
+           : text_equal(word, TEXT_LITERAL("in_progress")) ? BONUS_IN_PROGRESS
+                                                           : BONUS_CLAIMED;
+}
 
 enum error token_repository_claim_bonus(struct database *database, const struct uuid *user_id,
-                                        const struct uuid *operation_id,
+                                        const struct bonus_claim *claim,
                                         struct token_bonus *ret_bonus, bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*operation_id)};
-    return row_access_one(database, &CLAIM_BONUS, params, ret_bonus, ret_found, NULL);
+    const struct param params[] = {
+        PARAM_UUID(*user_id),
+        PARAM_UUID(claim->operation_id),
+        PARAM_INT8_NULLABLE(claim->request_hash, claim->keyed),
+    };
+    struct bonus_row row;
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &CLAIM_BONUS, params, &row, ret_found, &rows);
+    if (err || !*ret_found)
+        return err;
+    ret_bonus->outcome = read_bonus_outcome(row.outcome);
+    ret_bonus->tokens_awarded = row.tokens_awarded;
+    ret_bonus->balance = row.balance;
+    rows_free(rows);
+    return ERROR_OK;
 }
 
 STATEMENT(TRANSACTIONS, .query = &query_transaction_list, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_UUID, SQL_TIMESTAMP, SQL_UUID, SQL_INT4, SQL_TEXT, SQL_TIMESTAMP,
                            SQL_TIMESTAMP),
-          STATEMENT_COLUMNS(struct transaction, COLUMN(struct transaction, id, UUID),
+          STATEMENT_COLUMNS(struct transaction, COLUMN(struct transaction, user_id, UUID),
+                            COLUMN(struct transaction, id, UUID),
                             COLUMN(struct transaction, amount, INT4),
                             COLUMN(struct transaction, type, TEXT),
                             COLUMN(struct transaction, description, TEXT),

@@ -23,6 +23,8 @@ struct token_row {
     bool has_daily_generations; /* false: unlimited */
     int32_t daily_generations;
     int32_t generations_today;
+    bool has_next_hold_expiry;
+    int64_t next_hold_expiry; /* microseconds since 1970: held changes by itself then */
     struct rows *rows; /* owned; token_row_done */
 };
 
@@ -30,15 +32,30 @@ enum error token_repository_status(struct database *database, const struct uuid 
                                    struct token_row *ret_row, bool *ret_found) MUST_CHECK;
 void token_row_done(struct token_row *row);
 
+enum bonus_outcome {
+    BONUS_DONE,
+    BONUS_REPLAYED, /* by this operation before; the answer is the first one */
+    BONUS_CLAIMED,  /* by another one, today */
+    BONUS_REUSED,   /* the idempotency key came with another request */
+    BONUS_IN_PROGRESS, /* the first request with the idempotency key is not through */
+};
+
+/* A claim of the daily bonus. */
+struct bonus_claim {
+    struct uuid operation_id; /* the same id gives the same answer */
+    bool keyed;
+    int64_t request_hash; /* when keyed */
+};
+
 struct token_bonus {
-    bool claimed; /* false: it was claimed before today */
+    enum bonus_outcome outcome;
     int32_t tokens_awarded;
     int32_t balance; /* tokens that can be spent now */
 };
 
-/* operation_id: of this claim; the same id gives the same answer. ret_found false: no such user. */
+/* ret_found false: no such user. */
 enum error token_repository_claim_bonus(struct database *database, const struct uuid *user_id,
-                                        const struct uuid *operation_id,
+                                        const struct bonus_claim *claim,
                                         struct token_bonus *ret_bonus,
                                         bool *ret_found) MUST_CHECK;
 
@@ -53,6 +70,7 @@ struct transaction_filter {
 };
 
 struct transaction {
+    struct uuid user_id; /* the account's, or that of a device linked to it */
     struct uuid id;
     int32_t amount; /* tokens, negative when spent */
     struct text type;

@@ -5,21 +5,52 @@
 #include "queries.h"
 #include "repositories/row_access.h"
 
+enum usage_result usage_result_read(struct text word)
+{
+    return text_equal(word, TEXT_LITERAL("done"))          ? USAGE_DONE
+           : text_equal(word, TEXT_LITERAL("replayed"))    ? USAGE_REPLAYED
+           : text_equal(word, TEXT_LITERAL("reused"))      ? USAGE_REUSED
+           : text_equal(word, TEXT_LITERAL("in_progress")) ? USAGE_IN_PROGRESS
+                                                           : USAGE_LIMITED;
+}
+
+struct recorded_row {
+    struct text outcome;
+    int32_t used;
+    int32_t usage_limit;
+    int64_t reset_at;
+};
+
 STATEMENT(RECORD, .query = &query_usage_record, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT),
-          STATEMENT_COLUMNS(struct usage_outcome, COLUMN(struct usage_outcome, allowed, BOOL),
-                            COLUMN(struct usage_outcome, used, INT4),
-                            COLUMN(struct usage_outcome, usage_limit, INT4),
-                            COLUMN(struct usage_outcome, reset_at, TIMESTAMP)));
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_BOOL, SQL_INT8),
+          STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, outcome, TEXT),
+                            COLUMN(struct recorded_row, used, INT4),
+                            COLUMN(struct recorded_row, usage_limit, INT4),
+                            COLUMN(struct recorded_row, reset_at, TIMESTAMP)));
 
 enum error usage_repository_record(struct database *database, const struct uuid *user_id,
-                                   const struct uuid *usage_id, struct text action,
-                                   struct text ip_address, struct usage_outcome *ret_outcome,
-                                   bool *ret_found)
+                                   const struct new_usage *usage,
+                                   struct usage_outcome *ret_outcome, bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*usage_id),
-                                   PARAM_TEXT(action), PARAM_TEXT(ip_address)};
-    return row_access_one(database, &RECORD, params, ret_outcome, ret_found, NULL);
+    const struct param params[] = {
+        PARAM_UUID(*user_id),
+        PARAM_UUID(usage->id),
+        PARAM_TEXT(usage->action),
+        PARAM_TEXT(usage->ip_address),
+        PARAM_BOOL(false),
+        PARAM_INT8_NULLABLE(usage->request_hash, usage->keyed),
+    };
+    struct recorded_row row;
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &RECORD, params, &row, ret_found, &rows);
+    if (err || !*ret_found)
+        return err;
+    *ret_outcome = (struct usage_outcome){.result = usage_result_read(row.outcome),
+                                          .used = row.used,
+                                          .usage_limit = row.usage_limit,
+                                          .reset_at = row.reset_at};
+    rows_free(rows);
+    return ERROR_OK;
 }
 
 STATEMENT(TODAY, .query = &query_usage_today, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),

@@ -12,21 +12,37 @@ struct database;
 struct rows;
 
 /* Whether an action was within its limit of the last 60 seconds; if so it is recorded. */
+enum usage_result {
+    USAGE_DONE,
+    USAGE_LIMITED,
+    USAGE_REPLAYED, /* recorded by the same request before; the answer is the first one */
+    USAGE_REUSED,   /* the idempotency key came with another request */
+    USAGE_IN_PROGRESS, /* the first request with the idempotency key is not through */
+};
+
 struct usage_outcome {
-    bool allowed;
+    enum usage_result result;
     int32_t used;        /* in the window, this one included when allowed */
     int32_t usage_limit; /* actions in 60 seconds */
     int64_t reset_at;    /* when the oldest leaves the window, microseconds since 1970 */
 };
 
-/*
- * action: "generation" or "download". usage_id: new; repeating it counts once.
- * ret_found false: no such user.
- */
+/* An action to record. */
+struct new_usage {
+    struct uuid id;     /* also the operation id: repeating it counts once */
+    struct text action; /* "generation" or "download" */
+    struct text ip_address;
+    bool keyed;
+    int64_t request_hash; /* when keyed */
+};
+
+/* ret_found false: no such user. */
 enum error usage_repository_record(struct database *database, const struct uuid *user_id,
-                                   const struct uuid *usage_id, struct text action,
-                                   struct text ip_address, struct usage_outcome *ret_outcome,
-                                   bool *ret_found) MUST_CHECK;
+                                   const struct new_usage *usage,
+                                   struct usage_outcome *ret_outcome, bool *ret_found) MUST_CHECK;
+
+/* The word a statement tells its outcome by. */
+enum usage_result usage_result_read(struct text word);
 
 struct usage_today {
     int32_t generations, downloads;

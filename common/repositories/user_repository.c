@@ -60,13 +60,68 @@ enum error user_repository_adopt_identity(struct database *database,
     return err;
 }
 
-struct restored_row {
+STATEMENT(ATTACH_IDENTITY, .query = &query_identity_attach, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_TEXT, SQL_UUID),
+          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
+
+enum error user_repository_attach_identity(struct database *database, struct text identity,
+                                           const struct uuid *user_id, struct uuid *ret_user_id)
+{
+    const struct param params[] = {PARAM_TEXT(identity), PARAM_UUID(*user_id)};
+    struct id_row row;
+    enum error err = row_access_one(database, &ATTACH_IDENTITY, params, &row, NULL, NULL);
+    if (!err)
+        *ret_user_id = row.user_id;
+    return err;
+}
+
+struct link_row {
+    struct text outcome;
+    int32_t moved_tokens;
+};
+
+STATEMENT(LINK_DEVICE, .query = &query_device_link, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_UUID, SQL_UUID),
+          STATEMENT_COLUMNS(struct link_row, COLUMN(struct link_row, outcome, TEXT),
+                            COLUMN(struct link_row, moved_tokens, INT4)));
+
+enum error user_repository_link_device(struct database *database, const struct uuid *user_id,
+                                       const struct uuid *device_user_id,
+                                       const struct uuid entry_ids[static 2],
+                                       enum link_outcome *ret_outcome, bool *ret_found)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*device_user_id),
+                                   PARAM_UUID(entry_ids[0]), PARAM_UUID(entry_ids[1])};
+    struct link_row row;
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &LINK_DEVICE, params, &row, ret_found, &rows);
+    if (err || !*ret_found)
+        return err;
+    *ret_outcome = text_equal(row.outcome, TEXT_LITERAL("linked"))           ? LINK_DONE
+                   : text_equal(row.outcome, TEXT_LITERAL("already_linked")) ? LINK_ALREADY
+                                                                             : LINK_ELSEWHERE;
+    rows_free(rows);
+    return ERROR_OK;
+}
+
+struct touched_row {
     struct uuid id;
 };
 
+STATEMENT(SET_EMAIL, .query = &query_user_set_email, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TEXT),
+          STATEMENT_COLUMNS(struct touched_row, COLUMN(struct touched_row, id, UUID)));
+
+enum error user_repository_set_email(struct database *database, const struct uuid *user_id,
+                                     struct text email)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TEXT(email)};
+    return database_run(database, &SET_EMAIL, params, NULL);
+}
+
 STATEMENT(RESTORE, .query = &query_user_restore, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_TEXT, SQL_TEXT),
-          STATEMENT_COLUMNS(struct restored_row, COLUMN(struct restored_row, id, UUID)));
+          STATEMENT_COLUMNS(struct touched_row, COLUMN(struct touched_row, id, UUID)));
 
 enum error user_repository_restore(struct database *database, const struct account_names *names,
                                    const struct uuid *user_id)

@@ -39,6 +39,30 @@ enum error user_repository_adopt_identity(struct database *database,
                                           const struct account_names *names,
                                           struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
 
+/* Lets a new identity lead to user_id; ret_user_id: whose it is now, or was already. */
+enum error user_repository_attach_identity(struct database *database, struct text identity,
+                                           const struct uuid *user_id,
+                                           struct uuid *ret_user_id) MUST_CHECK;
+
+enum link_outcome {
+    LINK_DONE,      /* everything moved now */
+    LINK_ALREADY,   /* it had moved to this account before */
+    LINK_ELSEWHERE, /* it belongs to another account, or is one */
+};
+
+/*
+ * Moves a device's account into another, at once and once. The two ids make its ledger entries
+ * repeatable. ret_found false: one of the accounts does not exist (any more).
+ */
+enum error user_repository_link_device(struct database *database, const struct uuid *user_id,
+                                       const struct uuid *device_user_id,
+                                       const struct uuid entry_ids[static 2],
+                                       enum link_outcome *ret_outcome,
+                                       bool *ret_found) MUST_CHECK;
+
+enum error user_repository_set_email(struct database *database, const struct uuid *user_id,
+                                     struct text email) MUST_CHECK;
+
 /* Makes the account row again where only the identity is left. */
 enum error user_repository_restore(struct database *database, const struct account_names *names,
                                    const struct uuid *user_id) MUST_CHECK;

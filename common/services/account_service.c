@@ -16,6 +16,7 @@ static struct account_names names_of(const struct identity *identity)
         .identity = identity_key(identity),
         .clerk_id = device ? nothing : subject,
         .device_id = device ? subject : nothing,
+        .email = identity->email[0] ? text_from(identity->email) : nothing,
     };
 }
 
@@ -47,6 +48,8 @@ enum error account_service_resolve(struct app *app, const struct identity *ident
                                                    &user_id, &found);
     if (!err && !found)
         err = open_account(app, identity, &user_id);
+    else if (!err && identity->email[0])
+        err = user_repository_set_email(app->database, &user_id, text_from(identity->email));
     if (err)
         return err;
     cache_store(app->cache, &key, &lease, &user_id, sizeof(user_id));

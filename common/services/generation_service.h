@@ -8,14 +8,17 @@
 #include "base/error.h"
 #include "repositories/generation_repository.h"
 #include "services/account_service.h"
+#include "services/operation.h"
 
 /*
  * Stores a generation the client made, counted against the generation limit.
  * draft: id is filled in here. ret_generation: texts are borrowed from draft.
- * ERROR_RATE_LIMITED with ret_usage filled when the limit is reached; nothing is stored then.
+ * key may be NULL. ERROR_RATE_LIMITED with ret_usage filled when the limit is reached, and
+ * ERROR_IDEMPOTENCY_KEY_REUSED; nothing is stored then.
  */
 enum error generation_service_record(struct app *app, struct account *account,
                                      struct new_generation *draft,
+                                     const struct operation_key *key,
                                      struct generation *ret_generation,
                                      struct usage_outcome *ret_usage) MUST_CHECK;
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "cache/cache.h"
 #include "services/cache_keys.h"
 
@@ -18,6 +19,7 @@ static enum error fill_status(const struct token_row *row, struct token_status *
     status.last_bonus_date = row->last_bonus_date;
     status.server_date = row->server_date;
     status.as_of = row->as_of;
+    status.valid_until = row->has_next_hold_expiry ? row->next_hold_expiry : INT64_MAX;
     status.clock_offset = row->as_of - clock_unix_us();
     status.can_claim_bonus =
         !row->has_last_bonus_date || row->last_bonus_date < row->server_date;
@@ -34,10 +36,11 @@ static enum error fill_status(const struct token_row *row, struct token_status *
     return ERROR_OK;
 }
 
-/* What depends on the date is wrong after the database's midnight, cached or not. */
-static bool is_of_today(const struct token_status *status)
+/* Whether a cached status still holds: the database's date is the same and no hold has expired. */
+static bool is_current(const struct token_status *status)
 {
-    return clock_day(clock_unix_us() + status->clock_offset) == status->server_date;
+    int64_t now = clock_unix_us() + status->clock_offset;
+    return clock_day(now) == status->server_date && now < status->valid_until;
 }
 
 enum error token_service_status(struct app *app, struct account *account,
@@ -47,7 +50,7 @@ enum error token_service_status(struct app *app, struct account *account,
     struct cache_lease lease;
     struct token_status cached;
     if (cache_get(app->cache, &key, &cached, sizeof(cached), &lease)) {
-        if (is_of_today(&cached)) {
+        if (is_current(&cached)) {
             *ret_status = cached;
             return ERROR_OK;
         }
@@ -56,7 +59,7 @@ enum error token_service_status(struct app *app, struct account *account,
     struct token_row row = {.rows = NULL};
     bool found = false;
     enum error err = token_repository_status(app->database, &account->user_id, &row, &found);
-    if (!err && !found) {
+    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         lease.may_store = false;
         if (!err)
@@ -70,37 +73,48 @@ enum error token_service_status(struct app *app, struct account *account,
     return err;
 }
 
+/* The operation id is made of the account's: one that was opened anew is found by it next time. */
 static enum error claim(struct app *app, const struct account *account,
-                        const struct uuid *operation_id, struct token_bonus *ret_bonus,
+                        const struct operation_key *key, struct token_bonus *ret_bonus,
                         bool *ret_found)
 {
-    struct cache_key key = cache_keys_balance(&account->user_id);
+    struct operation operation = operation_make(key, &account->user_id);
+    struct bonus_claim wanted = {
+        .operation_id = operation.id,
+        .keyed = operation.keyed,
+        .request_hash = operation.request_hash,
+    };
+    struct cache_key cached = cache_keys_balance(&account->user_id);
     struct cache_write write;
-    cache_write_begin(app->cache, &key, &write);
-    enum error err = token_repository_claim_bonus(app->database, &account->user_id, operation_id,
+    cache_write_begin(app->cache, &cached, &write);
+    enum error err = token_repository_claim_bonus(app->database, &account->user_id, &wanted,
                                                   ret_bonus, ret_found);
     cache_write_end(app->cache, &write);
     return err;
 }
 
 enum error token_service_claim_bonus(struct app *app, struct account *account,
+                                     const struct operation_key *key,
                                      struct token_bonus *ret_bonus)
 {
-    struct uuid operation_id = uuid_new();
     struct token_bonus bonus;
     bool found = false;
-    enum error err = claim(app, account, &operation_id, &bonus, &found);
-    if (!err && !found) {
+    enum error err = claim(app, account, key, &bonus, &found);
+    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         if (!err)
-            err = claim(app, account, &operation_id, &bonus, &found);
+            err = claim(app, account, key, &bonus, &found);
     }
     if (err)
         return err;
     if (!found)
         return ERROR_INTERNAL;
-    if (!bonus.claimed)
+    if (bonus.outcome == BONUS_CLAIMED)
         return ERROR_BONUS_ALREADY_CLAIMED;
+    if (bonus.outcome == BONUS_REUSED)
+        return ERROR_IDEMPOTENCY_KEY_REUSED;
+    if (bonus.outcome == BONUS_IN_PROGRESS)
+        return ERROR_IDEMPOTENCY_IN_PROGRESS;
     *ret_bonus = bonus;
     return ERROR_OK;
 }

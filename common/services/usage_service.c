@@ -1,25 +1,44 @@
 #include "services/usage_service.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
+
+enum error usage_service_error(enum usage_result result)
+{
+    return result == USAGE_LIMITED       ? ERROR_RATE_LIMITED
+           : result == USAGE_REUSED      ? ERROR_IDEMPOTENCY_KEY_REUSED
+           : result == USAGE_IN_PROGRESS ? ERROR_IDEMPOTENCY_IN_PROGRESS
+                                         : ERROR_OK;
+}
+
+/* The operation id is made of the account's: one that was opened anew is found by it next time. */
+static enum error record(struct app *app, const struct account *account, struct new_usage *usage,
+                         const struct operation_key *key, struct usage_outcome *ret_outcome,
+                         bool *ret_found)
+{
+    struct operation operation = operation_make(key, &account->user_id);
+    usage->id = operation.id;
+    usage->keyed = operation.keyed;
+    usage->request_hash = operation.request_hash;
+    return usage_repository_record(app->database, &account->user_id, usage, ret_outcome,
+                                   ret_found);
+}
 
 enum error usage_service_record(struct app *app, struct account *account, struct text action,
-                                struct text client_address, struct usage_outcome *ret_outcome)
+                                struct text client_address, const struct operation_key *key,
+                                struct usage_outcome *ret_outcome)
 {
-    struct uuid usage_id = uuid_new();
+    struct new_usage usage = {.action = action, .ip_address = client_address};
     bool found = false;
-    enum error err = usage_repository_record(app->database, &account->user_id, &usage_id, action,
-                                             client_address, ret_outcome, &found);
-    if (!err && !found) {
+    enum error err = record(app, account, &usage, key, ret_outcome, &found);
+    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         if (!err)
-            err = usage_repository_record(app->database, &account->user_id, &usage_id, action,
-                                          client_address, ret_outcome, &found);
+            err = record(app, account, &usage, key, ret_outcome, &found);
     }
     if (err)
         return err;
-    if (!found)
-        return ERROR_INTERNAL;
-    return ret_outcome->allowed ? ERROR_OK : ERROR_RATE_LIMITED;
+    return found ? usage_service_error(ret_outcome->result) : ERROR_INTERNAL;
 }
 
 enum error usage_service_today(struct app *app, const struct account *account,

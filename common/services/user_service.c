@@ -13,7 +13,7 @@ enum error user_service_profile(struct app *app, struct account *account,
     bool found = false;
     enum error err =
         user_repository_profile(app->database, &account->user_id, ret_profile, &found);
-    if (!err && !found) {
+    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         if (!err)
             err = user_repository_profile(app->database, &account->user_id, ret_profile, &found);
@@ -43,7 +43,7 @@ static enum error export_account(struct app *app, struct account *account,
     struct user_identity_list identities = {.count = 0};
     bool found = false;
     enum error err = user_repository_export(app->database, &account->user_id, &user, &found);
-    if (!err && !found) {
+    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         if (!err)
             err = user_repository_export(app->database, &account->user_id, &user, &found);
@@ -147,7 +147,7 @@ static enum error export_transactions(struct app *app, const struct account *acc
         enum error err =
             token_repository_transactions(app->database, &account->user_id, &filter, &list);
         for (size_t i = 0; !err && i < list.count; i++)
-            if (!sink->transaction(sink->context, &account->user_id, &list.items[i]))
+            if (!sink->transaction(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
         count = list.count;
         if (count > 0) {

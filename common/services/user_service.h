@@ -28,8 +28,7 @@ struct export_sink {
     bool (*subscription)(void *context, const struct subscription *subscription);
     bool (*payment)(void *context, const struct payment *payment);
     bool (*generation)(void *context, const struct generation *generation);
-    bool (*transaction)(void *context, const struct uuid *user_id,
-                        const struct transaction *transaction);
+    bool (*transaction)(void *context, const struct transaction *transaction);
     bool (*usage)(void *context, const struct usage_entry *entry);
 };
 

@@ -18,6 +18,8 @@ LOCK TABLE user_identities, users, user_tokens, token_transactions, subscription
 
 -- The last statement makes it again. Rows inserted here are nobody's first visit.
 DROP TRIGGER IF EXISTS trigger_initialize_new_user ON users;
+-- The fifth migration makes it again; meanwhile a column that was dropped can be filled.
+DROP TRIGGER IF EXISTS trigger_token_transactions_append_only ON token_transactions;
 
 -- Values. A column that a new database declares NOT NULL becomes so, and its NULLs get the value
 -- that means the least: a time nobody knows is the oldest one. Times are written in UTC by the

@@ -1,6 +1,7 @@
--- Everything GET /api/tokens tells of one user. $1 user_id uuid.
-SELECT t.balance - t.held AS balance,
-       t.held,
+-- Everything GET /api/tokens tells of one user; expired holds do not count. $1 user_id uuid.
+SELECT t.balance - h.held AS balance,
+       h.held,
+       t.next_hold_expiry,
        t.last_bonus_date,
        (now() AT TIME ZONE 'utc')::date AS server_date,
        now() AT TIME ZONE 'utc' AS as_of,
@@ -11,8 +12,15 @@ SELECT t.balance - t.held AS balance,
         WHERE l.user_id = t.user_id AND l.action = 'generation'
           AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS generations_today
 FROM user_tokens t
+CROSS JOIN LATERAL (
+    SELECT (CASE WHEN t.next_hold_expiry IS NULL THEN 0
+                 ELSE coalesce((SELECT sum(o.amount) FROM token_holds o
+                                WHERE o.user_id = t.user_id AND o.status = 'pending'
+                                  AND o.expires_at > (now() AT TIME ZONE 'utc')), 0)
+            END)::int AS held
+) h
 LEFT JOIN subscriptions s
        ON s.user_id = t.user_id AND s.status = 'active'
       AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
-WHERE t.user_id = $1
+WHERE t.user_id = $1 AND t.closed_at IS NULL

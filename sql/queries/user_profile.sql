@@ -17,4 +17,4 @@ LEFT JOIN subscriptions s
        ON s.user_id = u.id AND s.status = 'active'
       AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
-WHERE u.id = $1 AND u.erased_at IS NULL
+WHERE u.id = $1 AND u.erased_at IS NULL AND u.merged_into IS NULL

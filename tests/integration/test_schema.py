@@ -4,6 +4,7 @@ import glob
 import os
 import subprocess
 
+import psycopg2
 import pytest
 
 from tests.support.postgres import bootstrap
@@ -84,26 +85,87 @@ def test_migrations_again_change_nothing(cluster, database, init_db):
     assert_same_catalog(before, catalog(cluster, database))
 
 
-@pytest.mark.parametrize("table", [
-    "users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
-    "user_tokens", "token_transactions", "plans", "token_packages", "app_settings"])
+# Every table of the schema, with what is lost when it alone goes.
+TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
+          "user_tokens", "token_transactions", "token_holds", "service_keys", "plans",
+          "token_packages", "app_settings"]
+
+
+def test_the_list_of_tables_is_complete(cluster, database):
+    found = cluster.query(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    assert {row[0] for row in found} == {*TABLES, "schema_migrations"}
+
+
+def dropped(cluster, database, init_db, table):
+    """Drops a table, bootstraps, and checks that the schema is whole again."""
+    before = catalog(cluster, database)
+    cluster.query(database, f"DROP TABLE {table} CASCADE")
+    bootstrap(database, init_db)
+    assert_same_catalog(before, catalog(cluster, database))
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_a_dropped_table_comes_back(cluster, database, init_db, table):
     """And the accounts with what the other tables still know of them."""
-    before = catalog(cluster, database)
     user = "11111111-1111-4111-8111-111111111111"
     cluster.query(database, "INSERT INTO users (id, device_id)"
                             " VALUES (%s, 'device_of_a_dropped_one')", (user,))
     cluster.query(database, "INSERT INTO user_identities VALUES"
                             " ('device:device_of_a_dropped_one', %s)", (user,))
-    cluster.query(database, f"DROP TABLE {table} CASCADE")
-    bootstrap(database, init_db)
-    assert_same_catalog(before, catalog(cluster, database))
+    cluster.query(database, "SELECT hold_create(%s, gen_random_uuid(), 2, 600, NULL, NULL)",
+                  (user,))
+    dropped(cluster, database, init_db, table)
     row = cluster.query(database, """
         SELECT u.device_id, u.erased_at, i.user_id::text, t.balance,
                (SELECT sum(amount) FROM token_transactions)::int
         FROM users u JOIN user_identities i ON i.user_id = u.id
         JOIN user_tokens t ON t.user_id = u.id""")
     assert row == [("device_of_a_dropped_one", None, user, 5, 5)]
+    held = cluster.query(database, "SELECT held, next_hold_expiry IS NOT NULL FROM user_tokens")
+    assert held == ([(0, False)] if table == "token_holds" else [(2, True)])
+
+
+@pytest.mark.parametrize("table", ["user_tokens", "user_identities", "token_holds"])
+def test_a_linked_device_stays_linked(cluster, database, init_db, table):
+    """Its balance stays closed and its identity leads to the account, whatever was dropped."""
+    device, account = ("22222222-2222-4222-8222-222222222222",
+                       "33333333-3333-4333-8333-333333333333")
+    cluster.query(database, "INSERT INTO users (id, device_id, clerk_id) VALUES"
+                            " (%s, 'device_of_a_linked_one', NULL), (%s, NULL, 'user_linked')",
+                  (device, account))
+    cluster.query(database, "INSERT INTO user_identities VALUES"
+                            " ('device:device_of_a_linked_one', %s), ('clerk:user_linked', %s)",
+                  (device, account))
+    cluster.query(database, "SELECT link_device(%s, %s, gen_random_uuid(), gen_random_uuid())",
+                  (account, device))
+    dropped(cluster, database, init_db, table)
+    assert cluster.query(database, "SELECT DISTINCT user_id::text FROM user_identities") == [
+        (account,)]
+    assert cluster.query(database, "SELECT user_id::text, balance, closed_at IS NOT NULL"
+                                   " FROM user_tokens ORDER BY user_id") == [
+        (device, 0, True), (account, 10, False)]
+
+
+def test_holds_without_a_balance_are_released(cluster, database, init_db):
+    """Balances and entries are gone together: nothing is left that a hold could take."""
+    cluster.query(database, "INSERT INTO users (device_id) VALUES ('device_of_a_dropped_one')")
+    cluster.query(database, "SELECT hold_create(id, gen_random_uuid(), 2, 600, NULL, NULL)"
+                            " FROM users")
+    dropped(cluster, database, init_db, "user_tokens, token_transactions")
+    assert cluster.query(database, "SELECT balance, held, next_hold_expiry FROM user_tokens") == [
+        (0, 0, None)]
+    assert cluster.query(database, "SELECT status FROM token_holds") == [("released",)]
+
+
+def test_a_dropped_column_of_the_ledger_comes_back(cluster, database, init_db):
+    """Filling it is no change of entries; afterwards they are append-only again."""
+    cluster.query(database, "INSERT INTO users (device_id) VALUES ('device_of_a_dropped_one')")
+    cluster.query(database, "ALTER TABLE token_transactions DROP COLUMN balance_after")
+    bootstrap(database, init_db)
+    assert cluster.query(database, "SELECT amount, balance_after FROM token_transactions") == [
+        (5, 5)]
+    with pytest.raises(psycopg2.errors.RestrictViolation):
+        cluster.query(database, "UPDATE token_transactions SET balance_after = 6")
 
 
 def test_nobody_is_opened_without_a_bonus_half_way(cluster, empty_database):

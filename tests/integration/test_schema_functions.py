@@ -1,11 +1,9 @@
 """What the functions of the schema do, called as the handlers call them."""
 
-import concurrent.futures
-import contextlib
-import uuid
-
 import psycopg2
 import pytest
+
+from tests.support.sessions import at_once, new_id, open_account
 
 CALLERS = 50
 
@@ -26,32 +24,6 @@ def run(cluster, database):
 def user(run):
     """A new anonymous account."""
     return open_account(run, device_id="device_of_the_function_test")
-
-
-def open_account(run, clerk_id=None, device_id=None):
-    """Inserts an account; returns its id."""
-    return run("INSERT INTO users (id, clerk_id, device_id) VALUES (%s, %s, %s) RETURNING id",
-               new_id(), clerk_id, device_id)[0][0]
-
-
-def new_id():
-    """An operation id."""
-    return str(uuid.uuid4())
-
-
-def at_once(cluster, url, text, calls):
-    """Runs the statement with each of calls, all at once on a connection each."""
-    with contextlib.ExitStack() as stack:
-        cursors = [stack.enter_context(cluster.connect(url)).cursor() for _ in calls]
-
-        def execute(cursor, values):
-            try:
-                cursor.execute(text, values)
-            except psycopg2.Error as error:
-                return error.pgcode
-            return cursor.fetchall()
-        with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
-            return list(pool.map(execute, cursors, calls))
 
 
 def ledger(run, user):
@@ -103,42 +75,54 @@ def test_a_failed_sign_up_leaves_nothing(cluster, database, run):
 
 # --- claim_daily_bonus ---
 
-CLAIM = "SELECT claimed, tokens_awarded, balance FROM claim_daily_bonus(%s, %s)"
+CLAIM = "SELECT outcome, tokens_awarded, balance FROM claim_daily_bonus(%s, %s, NULL)"
+CLAIM_KEYED = "SELECT outcome, tokens_awarded, balance FROM claim_daily_bonus(%s, %s, %s)"
 
 
 def test_bonus_is_claimed_once_a_day(run, user):
-    claimed, awarded, balance = run(CLAIM, user, new_id())[0]
-    assert claimed and 1 <= awarded <= 10 and balance == 5 + awarded
-    assert run(CLAIM, user, new_id()) == [(False, 0, balance)]
+    outcome, awarded, balance = run(CLAIM, user, new_id())[0]
+    assert outcome == "done" and 1 <= awarded <= 10 and balance == 5 + awarded
+    assert run(CLAIM, user, new_id()) == [("claimed", 0, balance)]
     assert ledger(run, user) == (balance, [(5, "bonus", 5), (awarded, "bonus", balance)])
     assert run("SELECT last_bonus_date = (now() AT TIME ZONE 'utc')::date FROM user_tokens")[0][0]
 
 
 def test_bonus_comes_again_the_next_day(run, user):
     run("UPDATE user_tokens SET last_bonus_date = (now() AT TIME ZONE 'utc')::date - 1")
-    assert run(CLAIM, user, new_id())[0][0]
+    assert run(CLAIM, user, new_id())[0][0] == "done"
 
 
 def test_repeated_claim_gets_the_same_answer(run, user):
     operation = new_id()
-    first = run(CLAIM, user, operation)
-    assert run(CLAIM, user, operation) == first
-    assert run(CLAIM, user, new_id())[0][0] is False
-    assert run(CLAIM, user, operation) == first
+    _, awarded, balance = run(CLAIM, user, operation)[0]
+    for _ in range(2):
+        assert run(CLAIM, user, operation) == [("replayed", awarded, balance)]
+        assert run(CLAIM, user, new_id())[0][0] == "claimed"
+    run("SELECT ledger_post(%s, %s, 7, 'purchase', NULL, NULL)", user, new_id())
+    assert run(CLAIM, user, operation) == [("replayed", awarded, balance)], "as it was then"
+
+
+def test_claim_with_a_key(run, user):
+    operation = new_id()
+    _, awarded, balance = run(CLAIM_KEYED, user, operation, 7)[0]
+    assert run(CLAIM_KEYED, user, operation, 7) == [("replayed", awarded, balance)]
+    assert run(CLAIM_KEYED, user, operation, 8)[0][0] == "reused"
+    assert run(CLAIM, user, operation)[0][0] == "reused"
+    assert len(ledger(run, user)[1]) == 2
 
 
 def test_claim_repeated_after_midnight_is_still_the_first(run, user):
     operation = new_id()
-    first = run(CLAIM, user, operation)
+    _, awarded, balance = run(CLAIM, user, operation)[0]
     run("UPDATE user_tokens SET last_bonus_date = last_bonus_date - 1")
-    assert run(CLAIM, user, operation) == first
+    assert run(CLAIM, user, operation) == [("replayed", awarded, balance)]
     assert len(ledger(run, user)[1]) == 2
-    assert run(CLAIM, user, new_id())[0][0] is True
+    assert run(CLAIM, user, new_id())[0][0] == "done"
 
 
 def test_bonus_amount_is_a_setting(run, user):
     run("UPDATE app_settings SET value = 42 WHERE name LIKE 'daily_bonus%%'")
-    assert run(CLAIM, user, new_id()) == [(True, 42, 47)]
+    assert run(CLAIM, user, new_id()) == [("done", 42, 47)]
 
 
 def test_bonus_covers_its_range(run):
@@ -150,42 +134,56 @@ def test_bonus_covers_its_range(run):
 
 
 def test_claim_tells_what_can_be_spent(run, user):
-    run("UPDATE user_tokens SET held = 3")
-    claimed, awarded, balance = run(CLAIM, user, new_id())[0]
-    assert claimed and balance == 5 + awarded - 3
-    assert run(CLAIM, user, new_id()) == [(False, 0, balance)]
+    run("SELECT hold_create(%s, %s, 3, 600, NULL, NULL)", user, new_id())
+    operation = new_id()
+    outcome, awarded, balance = run(CLAIM, user, operation)[0]
+    assert outcome == "done" and balance == 5 + awarded - 3
+    assert run(CLAIM, user, new_id()) == [("claimed", 0, balance)]
+    assert run(CLAIM, user, operation) == [("replayed", awarded, balance)]
 
 
-def test_claim_of_nobody(run):
+def test_bonus_stops_at_the_largest_balance(run, user):
+    run("SELECT ledger_post(%s, %s, 2147483640, 'purchase', NULL, NULL)", user, new_id())
+    run("UPDATE app_settings SET value = 42 WHERE name LIKE 'daily_bonus%%'")
+    assert run(CLAIM, user, new_id()) == [("done", 2, 2147483647)]
+
+
+def test_claim_of_nobody_and_of_an_erased_account(run, user):
     assert run(CLAIM, new_id(), new_id()) == []
+    run("SELECT erased FROM erase_user(%s)", user)
+    assert run(CLAIM, user, new_id()) == []
 
 
 def test_claims_at_once(cluster, database, run, user):
     answers = at_once(cluster, database, CLAIM, [(user, new_id()) for _ in range(CALLERS)])
-    assert sum(answer[0][0] for answer in answers) == 1
+    assert sorted(answer[0][0] for answer in answers) == ["claimed"] * (CALLERS - 1) + ["done"]
     assert len({answer[0][2] for answer in answers}) == 1, "every answer has the new balance"
     assert len(ledger(run, user)[1]) == 2
 
 
 def test_one_claim_sent_many_times_at_once(cluster, database, run, user):
     answers = at_once(cluster, database, CLAIM, [(user, new_id())] * CALLERS)
-    assert len({tuple(answer) for answer in answers}) == 1 and answers[0][0][0]
+    assert len({answer[0][1:] for answer in answers}) == 1
+    assert sorted(answer[0][0] for answer in answers) == ["done"] + ["replayed"] * (CALLERS - 1)
     assert len(ledger(run, user)[1]) == 2
 
 
 # --- record_usage ---
 
-USAGE = "SELECT allowed, used, usage_limit, reset_at FROM record_usage(%s, %s, %s, %s)"
+USAGE = ("SELECT outcome, used, usage_limit, reset_at"
+         " FROM record_usage(%s, %s, %s, %s, false, NULL)")
+USAGE_BY_ADDRESS = USAGE.replace("false", "true")
+USAGE_KEYED = USAGE.replace("NULL", "%s")
 
 
 def test_usage_up_to_the_limit(run, user):
     for used in range(1, 11):
-        assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][:3] == (True, used, 10)
-    allowed, used, limit, reset_at = run(USAGE, user, new_id(), "generation", None)[0]
-    assert (allowed, used, limit) == (False, 10, 10)
+        assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][:3] == ("done", used, 10)
+    outcome, used, limit, reset_at = run(USAGE, user, new_id(), "generation", None)[0]
+    assert (outcome, used, limit) == ("limited", 10, 10)
     assert run("SELECT min(created_at) + interval '60 seconds' FROM usage_logs")[0][0] == reset_at
     assert run("SELECT count(*) FROM usage_logs") == [(10,)], "what is refused is not counted"
-    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (True, 1, 60)
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == ("done", 1, 60)
 
 
 def test_usage_leaves_the_window(run, user):
@@ -193,30 +191,70 @@ def test_usage_leaves_the_window(run, user):
         run(USAGE, user, new_id(), "generation", None)
     run("UPDATE usage_logs SET created_at = created_at - interval '61 seconds'"
         " WHERE id IN (SELECT id FROM usage_logs LIMIT 4)")
-    assert run(USAGE, user, new_id(), "generation", None)[0][:2] == (True, 7)
+    assert run(USAGE, user, new_id(), "generation", None)[0][:2] == ("done", 7)
 
 
 def test_repeated_usage_is_recorded_once(run, user):
     usage = new_id()
-    first = run(USAGE, user, usage, "download", None)
-    assert run(USAGE, user, usage, "download", None) == first
-    assert run("SELECT count(*) FROM usage_logs") == [(1,)]
+    first = run(USAGE, user, usage, "download", None)[0]
+    run(USAGE, user, new_id(), "download", None)
+    run("UPDATE app_settings SET value = 1 WHERE name = 'downloads_per_minute'")
+    assert run(USAGE, user, usage, "download", None) == [("replayed", *first[1:])]
+    assert run("SELECT count(*) FROM usage_logs") == [(2,)]
 
 
 def test_repeated_usage_is_allowed_at_the_limit(run, user):
     usage = new_id()
     for number in range(10):
         run(USAGE, user, usage if number == 9 else new_id(), "generation", None)
-    assert run(USAGE, user, usage, "generation", None)[0][:2] == (True, 10)
+    assert run(USAGE, user, usage, "generation", None)[0][:2] == ("replayed", 10)
+
+
+def test_usage_with_a_key(run, user):
+    usage = new_id()
+    first = run(USAGE_KEYED, user, usage, "download", None, 7)[0]
+    assert run(USAGE_KEYED, user, usage, "download", None, 7) == [("replayed", *first[1:])]
+    assert run(USAGE_KEYED, user, usage, "download", None, 8)[0][0] == "reused"
+    assert run(USAGE, user, usage, "download", None)[0][0] == "reused"
+    assert run("SELECT count(*) FROM usage_logs") == [(1,)]
+
+
+def test_a_refused_key_is_not_burnt(run, user):
+    usage = new_id()
+    for _ in range(10):
+        run(USAGE, user, new_id(), "generation", None)
+    assert run(USAGE_KEYED, user, usage, "generation", None, 7)[0][0] == "limited"
+    run("UPDATE usage_logs SET created_at = created_at - interval '61 seconds'")
+    assert run(USAGE_KEYED, user, usage, "generation", None, 7)[0][:2] == ("done", 1)
 
 
 def test_usage_limits_are_settings(run, user):
     run("UPDATE app_settings SET value = 1 WHERE name = 'downloads_per_minute'")
-    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (True, 1, 1)
-    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (False, 1, 1)
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == ("done", 1, 1)
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == ("limited", 1, 1)
     run("DELETE FROM app_settings")
-    assert run(USAGE, user, new_id(), "generation", None)[0][:3] == (True, 1, 10)
-    assert run(USAGE, user, new_id(), "download", None)[0][:3] == (True, 2, 60)
+    assert run(USAGE, user, new_id(), "generation", None)[0][:3] == ("done", 1, 10)
+    assert run(USAGE, user, new_id(), "download", None)[0][:3] == ("done", 2, 60)
+
+
+def test_usage_of_an_address(run, user):
+    """Generations of the others from there count for whoever is counted by address."""
+    other = open_account(run, device_id="device_of_somebody_else_1")
+    for _ in range(6):
+        run(USAGE, other, new_id(), "generation", "203.0.113.1")
+    assert run(USAGE_BY_ADDRESS, user, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 7)
+    assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 2)
+    assert run(USAGE_BY_ADDRESS, user, new_id(), "generation", "203.0.113.2")[0][:2] == ("done", 3)
+    assert run(USAGE_BY_ADDRESS, user, new_id(), "generation", "")[0][:2] == ("done", 4)
+    assert run(USAGE_BY_ADDRESS, user, new_id(), "download", "203.0.113.1")[0][:2] == ("done", 1)
+
+
+def test_usage_of_an_address_at_once(cluster, database, run):
+    users = [open_account(run, device_id=f"device_{number}") for number in range(CALLERS)]
+    answers = at_once(cluster, database, USAGE_BY_ADDRESS,
+                      [(user, new_id(), "generation", "203.0.113.1") for user in users])
+    assert sorted(answer[0][0] for answer in answers) == (
+        ["done"] * 10 + ["limited"] * (CALLERS - 10))
 
 
 def test_usage_of_nobody_and_of_an_erased_account(run, user):
@@ -233,40 +271,54 @@ def test_usage_of_an_unknown_action(run, user):
 def test_usage_at_once(cluster, database, run, user):
     answers = at_once(cluster, database, USAGE,
                       [(user, new_id(), "generation", None) for _ in range(CALLERS)])
-    assert sum(answer[0][0] for answer in answers) == 10
-    assert sorted(answer[0][1] for answer in answers if answer[0][0]) == list(range(1, 11))
+    done = sorted(answer[0][1] for answer in answers if answer[0][0] == "done")
+    assert done == list(range(1, 11))
     assert run("SELECT count(*) FROM usage_logs") == [(10,)]
 
 
 # --- record_generation ---
 
-GENERATION = ("SELECT allowed, used, usage_limit, created_at FROM"
-              " record_generation(%s, %s, %s, %s, %s, %s, %s)")
+GENERATION = ("SELECT outcome, used, usage_limit, created_at FROM"
+              " record_generation(%s, %s, %s, %s, %s, %s, %s, false, NULL)")
+GENERATION_KEYED = GENERATION.replace("NULL", "%s")
 
 
 def test_generation_is_stored_and_counted(run, user):
     generation = new_id()
     answer = run(GENERATION, user, generation, "url", "prompt", "anime", "2K", "203.0.113.1")[0]
-    assert answer[:3] == (True, 1, 10)
-    assert run("SELECT id, user_id, image_url, prompt_used, trend, quality, status, created_at"
-               " FROM generations") == [
-        (generation, user, "url", "prompt", "anime", "2K", "completed", answer[3])]
-    assert run("SELECT id, action, ip_address FROM usage_logs") == [
-        (generation, "generation", "203.0.113.1")]
+    assert answer[:3] == ("done", 1, 10)
+    assert run("SELECT id, user_id, image_url, prompt_used, trend, quality, status, created_at,"
+               " updated_at FROM generations") == [
+        (generation, user, "url", "prompt", "anime", "2K", "completed", answer[3], answer[3])]
+    assert run("SELECT id, action, ip_address, created_at FROM usage_logs") == [
+        (generation, "generation", "203.0.113.1", answer[3])]
 
 
 def test_repeated_generation_is_stored_once(run, user):
     call = (user, new_id(), "url", None, None, None, None)
-    first = run(GENERATION, *call)
-    assert run(GENERATION, *call) == first
+    first = run(GENERATION, *call)[0]
+    assert run(GENERATION, *call) == [("replayed", *first[1:])]
     assert run("SELECT count(*) FROM generations") == [(1,)]
+    run("DELETE FROM generations")
+    assert run(GENERATION, *call) == [("replayed", *first[1:])], "it does not come back"
+    assert run("SELECT count(*) FROM generations") == [(0,)]
+
+
+def test_generation_with_a_key(run, user):
+    generation = new_id()
+    first = run(GENERATION_KEYED, user, generation, "url", None, None, None, None, 7)[0]
+    assert run(GENERATION_KEYED, user, generation, "url", None, None, None, None, 7) == [
+        ("replayed", *first[1:])]
+    assert run(GENERATION_KEYED, user, generation, "other", None, None, None, None,
+               8)[0][0] == "reused"
+    assert run("SELECT image_url FROM generations") == [("url",)]
 
 
 def test_refused_generation_is_not_stored(run, user):
     for _ in range(10):
         run(USAGE, user, new_id(), "generation", None)
     assert run(GENERATION, user, new_id(), "url", None, None, None, None) == [
-        (False, 10, 10, None)]
+        ("limited", 10, 10, None)]
     assert run("SELECT count(*) FROM generations") == [(0,)]
 
 
@@ -277,7 +329,7 @@ def test_generation_of_nobody(run):
 def test_generations_at_once(cluster, database, run, user):
     answers = at_once(cluster, database, GENERATION,
                       [(user, new_id(), "url", None, None, None, None) for _ in range(CALLERS)])
-    assert sum(answer[0][0] for answer in answers) == 10
+    assert sum(answer[0][0] == "done" for answer in answers) == 10
     assert run("SELECT count(*) FROM generations") == [(10,)]
 
 
@@ -286,7 +338,6 @@ def test_generations_at_once(cluster, database, run, user):
 def fill_account(run, user):
     """Gives the account a row of everything."""
     run("UPDATE users SET email = 'person@example.org'")
-    run("INSERT INTO user_identities VALUES ('device:device_of_the_function_test', %s)", user)
     run(GENERATION, user, new_id(), "url", "prompt", None, None, "203.0.113.1")
     run("INSERT INTO payments (user_id, amount, status) VALUES (%s, 99, 'succeeded')", user)
     run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
@@ -335,8 +386,15 @@ def test_the_same_device_opens_a_new_account(run, user):
     ("UPDATE user_tokens SET held = -1", psycopg2.errors.CheckViolation),
     ("UPDATE users SET device_id = NULL", psycopg2.errors.CheckViolation),
     ("DELETE FROM users", psycopg2.errors.ForeignKeyViolation),
-    ("UPDATE token_transactions SET type = 'gift'", psycopg2.errors.CheckViolation),
-    ("UPDATE token_transactions SET balance_after = NULL", psycopg2.errors.NotNullViolation),
+    ("INSERT INTO token_transactions (user_id, amount, type, balance_after)"
+     " SELECT id, 1, 'gift', 6 FROM users", psycopg2.errors.CheckViolation),
+    ("INSERT INTO token_transactions (user_id, amount, type) SELECT id, 1, 'bonus' FROM users",
+     psycopg2.errors.NotNullViolation),
+    ("INSERT INTO token_holds (user_id, id, amount, expires_at, answer_balance, answer_held)"
+     " SELECT id, id, 0, now(), 0, 0 FROM users", psycopg2.errors.CheckViolation),
+    ("INSERT INTO token_holds (user_id, id, amount, status, expires_at, answer_balance,"
+     " answer_held) SELECT id, id, 1, 'captured', now(), 0, 0 FROM users",
+     psycopg2.errors.CheckViolation),
     ("INSERT INTO users (device_id) VALUES ('device_of_the_function_test')",
      psycopg2.errors.UniqueViolation),
 ])

@@ -8,8 +8,11 @@ PEOPLE = 20_000
 ENTRIES = 300_000
 GENERATIONS = 200_000
 USAGE = 200_000
+HOLDS = 100_000
 HEAVY_ROWS = 20_000   # each of the heavy users' lists
 HEAVY = 3             # such users
+LINKED = 3            # devices linked to the first of them, one with very many rows
+SERVICE_KEYS = 2_000
 
 # Number n of a kind as a uuid, so that the same data are made every time. Random-looking, so that
 # a user's rows are spread over the table as they would be.
@@ -46,6 +49,9 @@ def fill(cursor):
             (PEOPLE, "99, 'succeeded', 'yoo-' || n"),
         "subscriptions (id, user_id, created_at, plan, status)":
             (PEOPLE, "'pro', CASE WHEN n BETWEEN 1 AND 5000 THEN 'active' ELSE 'expired' END"),
+        "token_holds (id, user_id, created_at, amount, answer_balance, answer_held, status,"
+        " expires_at, settled_at)":
+            (HOLDS, "1, 1, 1, 'captured', '2025-06-01', '2025-05-01'"),
     }
     for target, (count, values) in rows.items():
         table = target.split(" ")[0]
@@ -60,12 +66,29 @@ def fill(cursor):
                 FROM (SELECT h, -(h * {HEAVY_ROWS} + r) AS n
                       FROM generate_series(1, {HEAVY}) h, generate_series(1, {HEAVY_ROWS}) r) s""",
         ]
+    statements += [
+        # Of everybody one hold is pending, every third of them expired and not swept yet.
+        f"""INSERT INTO token_holds (id, user_id, amount, answer_balance, answer_held, expires_at)
+            SELECT {UUID.format(kind='pending', n='n')}, {user}, 1, 1, 1,
+                   (now() AT TIME ZONE 'utc')
+                   + n * (CASE WHEN n % 3 = 0 THEN -1 ELSE 1 END) * interval '1 minute'
+            FROM generate_series(1, {PEOPLE}) n""",
+        """UPDATE user_tokens t SET balance = 100000, held = 1, next_hold_expiry = h.expires_at
+           FROM token_holds h WHERE h.user_id = t.user_id AND h.status = 'pending'""",
+        f"""UPDATE users SET merged_into = {user_id(1)}
+            WHERE id IN ({', '.join(user_id(2 + 3 * n) for n in range(LINKED))})""",
+        f"""INSERT INTO service_keys (name, key_hash, scopes)
+            SELECT 'service-' || n, md5('key' || n), 'spend'
+            FROM generate_series(1, {SERVICE_KEYS}) n""",
+    ]
     for statement in statements:
         cursor.execute(statement)
     cursor.execute("VACUUM ANALYZE")
 
 
 NEW_ID = "01890000-0000-7000-8000-000000000001"
+OTHER_ID = "01890000-0000-7000-8000-000000000002"
+HASH = 81985529216486895
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 LIMIT = 50
@@ -73,28 +96,58 @@ LIMIT = 50
 
 def samples(user):
     """Parameters for a call of every statement as one user, by the statement's name: a list of
-    calls each. user: a dict with id, identity, clerk_id, device_id and generation_id."""
+    calls each, of which each can be repeated. user: a dict with id, identity, clerk_id, device_id,
+    generation_id, hold_id, entry_id and device_user_id, the account of a device to link."""
     me = user["id"]
     of_me = [(me,)]
     after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
     times = ("-infinity", "infinity")
     year = ("2025-02-01", "2025-03-01")
+    everybody = [me, user["device_user_id"], NEW_ID]
     return {
+        "device_link": [(me, user["device_user_id"], NEW_ID, OTHER_ID),
+                        (me, NEW_ID, NEW_ID, OTHER_ID)],
         "generation_count": of_me,
         "generation_delete": [(me, user["generation_id"]), (me, NEW_ID)],
         "generation_list": [(me, "infinity", LAST_ID, LIMIT), (me, "2025-02-01", NEW_ID, LIMIT)],
-        "generation_record": [(me, NEW_ID, "https://x.org/new", "p", "anime", "1K", "203.0.113.9"),
-                              (me, NEW_ID, "https://x.org/new", None, None, None, None)],
+        "generation_record": [
+            (me, NEW_ID, "https://x.org/new", "p", "anime", "1K", "203.0.113.9", True, HASH),
+            (me, NEW_ID, "https://x.org/new", None, None, None, None, False, None)],
         "health_ping": [()],
+        "hold_capture": [(me, user["hold_id"], None, NEW_ID, None),
+                         (me, user["hold_id"], 1, NEW_ID, HASH), (me, NEW_ID, 1, NEW_ID, HASH)],
+        "hold_create": [(me, NEW_ID, 2, 600, "text", HASH), (me, NEW_ID, 2, 600, None, None),
+                        (me, NEW_ID, 2_000_000_000, 600, None, None)],
+        "hold_release": [(me, user["hold_id"]), (me, NEW_ID)],
+        "hold_sweep": [(LIMIT,)],
         "identity_adopt": [(user["identity"], user["clerk_id"], user["device_id"])],
+        "identity_attach": [(user["identity"], me), ("device:device_that_is_quite_new_1", me)],
         "identity_create": [
             (user["identity"], NEW_ID, user["clerk_id"], user["device_id"], None),
             ("device:device_that_is_quite_new_1", NEW_ID, None, "device_that_is_quite_new_1", None),
             ("clerk:user_quite_new", NEW_ID, "user_quite_new", None, "new@x.org")],
         "identity_find": [(user["identity"],), ("device:device_nobody_has_ever_had",)],
+        "ledger_account": of_me,
+        "ledger_account_at": [(me, "infinity"), (me, "2025-02-01"), (me, "2025-05-20")],
+        "ledger_entry": [(me, user["entry_id"]), (me, NEW_ID)],
+        "ledger_post": [(me, NEW_ID, -2, "generation", "text", HASH),
+                        (me, NEW_ID, 2, "purchase", None, HASH),
+                        (me, NEW_ID, -2_000_000_000, "generation", None, None)],
+        "ledger_post_many": [(
+            array(everybody), array([NEW_ID, NEW_ID, NEW_ID]), array([-1, -2, -3]),
+            array(["generation"] * 3), array(["text"] * 3), array([HASH] * 3))],
+        "ledger_reverse": [(me, me, user["entry_id"], NEW_ID, HASH),
+                           (me, me, NEW_ID, NEW_ID, None),
+                           (me, user["device_user_id"], user["entry_id"], NEW_ID, HASH)],
+        "ledger_totals": [()],
+        "ledger_verify": [()],
         "payment_list": after,
+        "service_key_create": [("quite-new", "digest", "spend"), ("service-7", "digest", "spend")],
+        "service_key_find": [("digest",)],
+        "service_key_list": [()],
+        "service_key_revoke": [("service-7",), ("quite-new",)],
         "subscription_list": after,
-        "token_claim_bonus": [(me, NEW_ID)],
+        "token_claim_bonus": [(me, NEW_ID, None), (me, NEW_ID, HASH)],
         "token_status": of_me,
         "transaction_list": [
             (me, "infinity", LAST_ID, LIMIT, None, *times),
@@ -102,14 +155,22 @@ def samples(user):
             (me, "2025-02-20", NEW_ID, LIMIT, None, *year),
             (me, "infinity", LAST_ID, LIMIT, "bonus", *year)],
         "usage_list": after,
-        "usage_record": [(me, NEW_ID, "download", "203.0.113.9"),
-                         (me, NEW_ID, "generation", None)],
+        "usage_record": [(me, NEW_ID, "download", "203.0.113.9", True, HASH),
+                         (me, NEW_ID, "generation", "203.0.113.9", True, None),
+                         (me, NEW_ID, "generation", None, False, None)],
         "usage_today": of_me,
         "user_erase": of_me,
         "user_export": of_me,
         "user_identities": of_me,
+        "user_merged_into": of_me,
         "user_profile": of_me,
         "user_restore": [(me, user["clerk_id"], user["device_id"]),
                          (NEW_ID, None, "device_that_is_quite_new_1")],
+        "user_set_email": [(me, "new@x.org"), (NEW_ID, "new@x.org")],
         "user_stats": of_me,
     }
+
+
+def array(values):
+    """A PostgreSQL array as text. The values need no quotes."""
+    return "{" + ",".join(str(value) for value in values) + "}"

@@ -64,8 +64,7 @@ class Planner:
 
     def prepare(self, statement):
         """Prepares a statement of test_statements --describe, as the handlers do: typed."""
-        types = ", ".join("timestamp" if name == "TIMESTAMP" else name.lower()
-                          for name in statement["params"])
+        types = ", ".join(name.lower().replace("_array", "[]") for name in statement["params"])
         self.cursor.execute("PREPARE {} {} AS {}".format(
             statement["name"], f"({types})" if types else "", statement["text"]))
 

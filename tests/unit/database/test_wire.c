@@ -147,7 +147,7 @@ static void test_wrong_lengths(void **state)
         [SQL_UUID] = 16, [SQL_DATE] = 4, [SQL_TIMESTAMP] = 8,
     };
     for (int type = 0; type < SQL_TYPE_COUNT; type++) {
-        if (type == SQL_TEXT)
+        if (type == SQL_TEXT || type >= SQL_UUID_ARRAY)
             continue;
         for (size_t len = 0; len < 20; len++) {
             char *data = calloc(1, len + 1);

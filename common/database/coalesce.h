@@ -1,0 +1,41 @@
+/*
+ * Group commit in the client: requests that arrive while a statement is out share the next one.
+ *
+ * The first thread that finds no flight under way leads: it takes everything queued, runs it as one
+ * statement, hands out the results, and passes the lead to a thread that queued meanwhile. There is
+ * no timer and nothing to tune: alone, a request is a flight of one with no wait; under load a flight
+ * is what arrived during the last one. (The group commit of database servers, DeWitt et al., SIGMOD
+ * 1984, done before the network.) Thread-safe.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct coalescer;
+
+/*
+ * Runs a flight of 1 to flight_max items and leaves each one's result in it. Called by one of the
+ * waiting threads, by at most `lanes` of them at a time.
+ */
+typedef void coalesce_run(void *context, void *const *items, size_t count);
+
+struct coalescer_options {
+    size_t lanes;      /* flights under way at once */
+    size_t flight_max; /* items in one, at most COALESCE_FLIGHT_MAX */
+    size_t queue_max;  /* items that may wait */
+    coalesce_run *run;
+    void *context;
+};
+
+/* NULL: memory is out. */
+struct coalescer *coalescer_new(const struct coalescer_options *options);
+/* Nobody may be waiting. Takes NULL. */
+void coalescer_free(struct coalescer *coalescer);
+
+/*
+ * Adds an item and waits until a flight has run it. item: the caller's, borrowed until the return.
+ * ERROR_OVERLOADED: the queue is full; the item was not run.
+ */
+enum error coalescer_submit(struct coalescer *coalescer, void *item) MUST_CHECK;

@@ -1,0 +1,25 @@
+/*
+ * The Idempotency-Key header: 1 to 255 visible characters, accepted on every POST that changes
+ * something (openapi.yaml).
+ */
+#pragma once
+
+#include "http/body.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "services/operation.h"
+
+/*
+ * Reads the header and hashes the request. scope: who chose the key; borrowed by ret_key. Without
+ * the header ret_key->key is absent. ERROR_INVALID_PARAMETER for a malformed one.
+ */
+enum error idempotency_read(const struct request *request, struct response *response,
+                            struct text scope, struct operation_key *ret_key) MUST_CHECK;
+
+/* The same for one operation of a batch, whose operationId is its key. */
+enum error idempotency_for_operation(const struct request *request, struct text scope,
+                                     struct text operation_id, const struct body *operation,
+                                     struct operation_key *ret_key) MUST_CHECK;
+
+/* Marks an answer that was given before. */
+void idempotency_replayed(struct response *response, bool replayed);

@@ -1,0 +1,97 @@
+/*
+ * Movements of tokens for trusted callers: exactly once, whatever is repeated. Image generation and
+ * payments use the same functions as the ledger's own endpoint. Thread-safe.
+ *
+ * Accounts that were linked to another are followed: a service that remembers a device's user id
+ * reaches the account its tokens are in now.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/app.h"
+#include "base/error.h"
+#include "base/uuid.h"
+#include "repositories/ledger_repository.h"
+#include "repositories/token_repository.h"
+#include "services/operation.h"
+
+/* What a movement answers. */
+struct ledger_answer {
+    struct uuid user_id; /* the account it happened in */
+    struct uuid entry_id;
+    int32_t balance; /* tokens that can be spent after it, or when refused for lack of them */
+    bool replayed;
+};
+
+/* A spend (amount below zero) or a grant. type: purchase, bonus, generation or refund. */
+struct ledger_order {
+    struct uuid user_id;
+    int32_t amount;
+    struct text type;
+    struct text description; /* absent: none */
+};
+
+/*
+ * ERROR_INSUFFICIENT_TOKENS (ret_answer->balance is filled), ERROR_BALANCE_LIMIT,
+ * ERROR_USER_NOT_FOUND, ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS, or those of the
+ * database layer. key may be NULL.
+ */
+enum error ledger_service_post(struct app *app, const struct ledger_order *order,
+                               const struct operation_key *key,
+                               struct ledger_answer *ret_answer) MUST_CHECK;
+
+/* One of a batch: its own key, its own outcome. */
+struct ledger_item {
+    struct ledger_order order;
+    struct operation_key key;
+    enum error err; /* result: as ledger_service_post */
+    struct ledger_answer answer;
+};
+
+/* At most BATCH_OPERATIONS_MAX. An item that fails does not fail its neighbours. */
+enum error ledger_service_post_many(struct app *app, struct ledger_item *items,
+                                    size_t count) MUST_CHECK;
+
+struct ledger_hold {
+    struct uuid user_id, hold_id;
+    int32_t balance, held;
+    int64_t expires_at; /* microseconds since 1970 */
+    bool replayed;
+};
+
+/* Errors as ledger_service_post; ret_hold->balance is filled for ERROR_INSUFFICIENT_TOKENS. */
+enum error ledger_service_hold(struct app *app, const struct ledger_order *order,
+                               int32_t ttl_seconds, const struct operation_key *key,
+                               struct ledger_hold *ret_hold) MUST_CHECK;
+
+/*
+ * amount: NULL for the whole hold. ERROR_HOLD_NOT_PENDING, ERROR_NOT_FOUND, ERROR_INVALID_FIELD (more
+ * than the hold), ERROR_IDEMPOTENCY_KEY_REUSED.
+ */
+enum error ledger_service_capture(struct app *app, const struct uuid *user_id,
+                                  const struct uuid *hold_id, const int32_t *amount,
+                                  const struct operation_key *key,
+                                  struct ledger_answer *ret_answer) MUST_CHECK;
+
+/* Releasing twice is fine. ERROR_HOLD_NOT_PENDING: it was captured. ERROR_NOT_FOUND. */
+enum error ledger_service_release(struct app *app, const struct uuid *user_id,
+                                  const struct uuid *hold_id,
+                                  struct ledger_answer *ret_answer) MUST_CHECK;
+
+/* ERROR_ALREADY_REVERSED, ERROR_NOT_FOUND, else as ledger_service_post. */
+enum error ledger_service_reverse(struct app *app, const struct uuid *user_id,
+                                  const struct uuid *entry_id, const struct operation_key *key,
+                                  struct ledger_answer *ret_answer) MUST_CHECK;
+
+/* at: microseconds since 1970, or NULL for now. ERROR_USER_NOT_FOUND. */
+enum error ledger_service_account(struct app *app, const struct uuid *user_id, const int64_t *at,
+                                  struct ledger_account *ret_account) MUST_CHECK;
+
+enum error ledger_service_verify(struct app *app, struct ledger_totals *ret_totals,
+                                 struct ledger_mismatch_list *ret_list) MUST_CHECK;
+
+/* Releases holds that have expired; they count as released already. */
+enum error ledger_service_sweep(struct app *app) MUST_CHECK;
