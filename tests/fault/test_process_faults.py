@@ -12,10 +12,9 @@ import pytest
 from tests.integration.test_generations import IMAGE
 from tests.integration.test_operations import metrics, total
 from tests.support.fastcgi import Closed
-from tests.support.process import alive, wait_until
+from tests.support.process import HANDLERS, alive, wait_until
 from tests.support.stack import new_device
 
-HANDLERS = ["generations", "tokens", "usage", "user", "health", "init-db", "metrics"]
 
 
 @pytest.mark.quick
@@ -223,6 +222,8 @@ def test_connections_above_the_limit_of_an_address(make_stack, database):
     client = stack.client()
     with ThreadPoolExecutor(24) as pool:
         clients = [stack.client() for _ in range(24)]
+        for each in clients:
+            each.address = "10.9.9.9"
         statuses = set()
         end = time.monotonic() + 10
         while 429 not in statuses and time.monotonic() < end:
