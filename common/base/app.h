@@ -8,7 +8,9 @@ struct config;
 struct log;
 struct metrics;
 struct cache;
+struct clerk;
 struct database;
+struct movement_queue;
 
 struct app {
     const char *handler; /* its name: "tokens" */
@@ -16,5 +18,7 @@ struct app {
     struct log *log;
     struct metrics *metrics;   /* shared memory of the host */
     struct cache *cache;       /* shared memory of the host; NULL when the handler asks for none */
+    struct clerk *clerk;       /* NULL when Clerk is not configured */
+    struct movement_queue *movements; /* beside database */
     struct database *database; /* NULL when the handler asks for none */
 };

@@ -176,7 +176,7 @@ static bool take_clock(const char **p, const char *end, int64_t *ret_us)
 bool clock_parse_time(struct text text, int64_t *ret_unix_us)
 {
     const char *p = text.data;
-    const char *end = p + text.len;
+    const char *end = p ? p + text.len : NULL;
     int64_t days;
     int64_t within = 0;
     int64_t zone = 0;

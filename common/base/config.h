@@ -23,14 +23,19 @@
     X(SECRET, database_url, "DATABASE_URL", "", 0, 0, "") \
     X(SECRET, postgres_url_non_pooling, "POSTGRES_URL_NON_POOLING", "", 0, 0, "") \
     X(SECRET, db_init_secret, "DB_INIT_SECRET", "", 0, 0, "") \
+    X(TEXT, clerk_jwt_key, "CLERK_JWT_KEY", "", 0, 0, "") \
+    X(TEXT, clerk_jwks_url, "CLERK_JWKS_URL", "", 0, 0, "") \
+    X(TEXT, clerk_issuer, "CLERK_ISSUER", "", 0, 0, "") \
+    X(TEXT, clerk_authorized_parties, "CLERK_AUTHORIZED_PARTIES", "", 0, 0, "") \
     X(TEXT, allowed_origins, "ALLOWED_ORIGINS", "", 0, 0, "") \
     X(CHOICE, log_level, "LOG_LEVEL", "info", 0, 0, "debug,info,warning,error") \
-    X(NUMBER, threads, "THREADS", "16", 1, THREADS_MAX, "") \
+    X(NUMBER, threads, "THREADS", "64", 1, THREADS_MAX, "") \
     X(NUMBER, db_pool_size, "DB_POOL_SIZE", "4", 1, POOL_SIZE_MAX, "") \
     X(CHOICE, db_prepared, "DB_PREPARED", "auto", 0, 0, "auto,prepared,params") \
     X(NUMBER, db_timeout_ms, "DB_TIMEOUT_MS", "5000", 100, 20000, "") \
     X(NUMBER, slow_query_ms, "SLOW_QUERY_MS", "100", 1, 60000, "") \
-    X(TEXT, shared_memory, "SHARED_MEMORY", "", 0, 0, "")
+    X(TEXT, shared_memory, "SHARED_MEMORY", "", 0, 0, "") \
+    X(CHOICE, sandbox, "SANDBOX", "on", 0, 0, "on,off")
 /* clang-format on */
 
 /* Strings are borrowed from the environment and never NULL; a CHOICE is the index in its list. */
@@ -47,6 +52,8 @@ struct config {
 
 /* DB_PREPARED, in the order of its choices. */
 enum config_prepared { CONFIG_PREPARED_AUTO, CONFIG_PREPARED_ALWAYS, CONFIG_PREPARED_NEVER };
+/* SANDBOX, in the order of its choices. */
+enum config_sandbox { CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF };
 
 /*
  * Reads the environment. Returns ERROR_NOT_CONFIGURED and fills problem (a sentence that names the

@@ -48,6 +48,27 @@
     X(BONUS_ALREADY_CLAIMED, 400, "bonus_already_claimed", \
       "Ежедневный бонус уже получен сегодня", "The daily bonus was already claimed today", \
       "The next one can be claimed after midnight UTC") \
+    X(DEVICE_ALREADY_LINKED, 409, "device_already_linked", \
+      "Устройство уже привязано к другому аккаунту", \
+      "The device is already linked to another account", \
+      "Sign in with the account it is linked to") \
+    X(INSUFFICIENT_TOKENS, 402, "insufficient_tokens", "Недостаточно токенов", \
+      "Not enough tokens", "data.balance is what can be spent") \
+    X(USER_NOT_FOUND, 404, "user_not_found", "Пользователь не найден", "User not found", \
+      "Send the id of an account that exists") \
+    X(HOLD_NOT_PENDING, 409, "hold_not_pending", "Резерв уже закрыт", \
+      "The hold is not pending", "It was captured, released or has expired") \
+    X(ALREADY_REVERSED, 409, "already_reversed", "Операция уже отменена", \
+      "The entry was already reversed", "An entry is reversed once") \
+    X(BALANCE_LIMIT, 422, "balance_limit", "Превышен предел баланса", \
+      "The balance would pass its limit", "A balance is at most 2147483647 tokens") \
+    X(BATCH_TOO_LARGE, 413, "batch_too_large", "Слишком много операций", \
+      "Too many operations", "Send at most 1000 operations") \
+    X(IDEMPOTENCY_KEY_REUSED, 422, "idempotency_key_reused", \
+      "Ключ идемпотентности уже использован", "Idempotency key reused", \
+      "This Idempotency-Key came with another request; use a new one") \
+    X(IDEMPOTENCY_IN_PROGRESS, 409, "idempotency_in_progress", "Запрос уже выполняется", \
+      "The request is in progress", "The first request with this Idempotency-Key is running") \
     X(RATE_LIMITED, 429, "rate_limited", "Rate limit exceeded", "Rate limit exceeded", \
       "Please wait")
 /* clang-format on */

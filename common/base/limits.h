@@ -7,6 +7,9 @@
 #define KIB (1024L)
 #define MIB (1024L * KIB)
 
+/* Seconds since 1970 beyond which a token's time is nonsense: the year 9999. */
+#define TOKEN_TIME_MAX 253402300799.0
+
 enum {
     /* HTTP. nginx refuses more before a handler sees it; these guard a handler on its own. */
     BODY_BYTES_MAX = 64 * KIB,          /* openapi.yaml: body cap of an ordinary endpoint */
@@ -30,7 +33,30 @@ enum {
     /* Identity. */
     DEVICE_ID_BYTES_MIN = 20,           /* openapi.yaml */
     DEVICE_ID_BYTES_MAX = 255,
+    REOPENS_MAX = 3,                    /* an account erased and opened again under a request */
+    CLERK_ID_BYTES_MAX = 255,           /* users.clerk_id; Clerk's have 32 characters */
+    EMAIL_BYTES_MAX = 255,              /* users.email */
+    TOKEN_BYTES_MAX = 8 * KIB,          /* one header; Clerk's tokens are below 4 KiB (a cookie) */
+    TOKEN_SKEW_SECONDS = 5,             /* Clerk's default clock skew */
+    KEYS_MAX = 16,                      /* of a key set; Clerk's have one or two */
+    KEY_ID_BYTES_MAX = 128,
+    KEY_BITS_MIN = 2048,                /* RFC 7518, section 3.3 */
+    KEY_BITS_MAX = 4096,
+    PEM_BYTES_MAX = 2 * KIB,            /* an RSA public key of 4,096 bits is 800 bytes */
     IDENTITY_BYTES_MAX = 300,           /* "device:" or "clerk:" and 255 bytes, rounded up */
+
+    IDEMPOTENCY_KEY_BYTES_MAX = 255,    /* openapi.yaml */
+    SERVICE_NAME_BYTES_MAX = 64,        /* of a service key */
+    SERVICE_KEY_BYTES_MAX = 128,        /* a key has 43 characters */
+
+    /* Ledger. */
+    BATCH_OPERATIONS_MAX = 1000,        /* openapi.yaml */
+    BATCH_BODY_BYTES_MAX = 1 * MIB,     /* 1,000 operations of up to 1,000 bytes */
+    DESCRIPTION_CHARACTERS_MAX = 500,
+    HOLD_SECONDS_MAX = 86400,           /* openapi.yaml: a day */
+    SWEEP_INTERVAL_MS = 5000,
+    SWEEP_ACCOUNTS_MAX = 500,           /* a sweep: some 100 ms of locks, one account at a time */
+    VERIFY_MISMATCHES_MAX = 1000,       /* sql/queries/ledger_verify.sql */
 
     /* Fields of bodies: the widths of their columns (sql/schema.sql), else what fits the body. */
     IMAGE_URL_BYTES_MAX = 8 * KIB,
@@ -43,6 +69,8 @@ enum {
     PARAMS_MAX = 16,
     COLUMNS_MAX = 24,
     POOL_SIZE_MAX = 64,
+    COALESCE_FLIGHT_MAX = 256,          /* as THREADS_MAX: more can never wait */
+    COALESCE_LANES = 2,                 /* one flight waits for the disk while one is computed */
     STATEMENT_ATTEMPTS = 3,             /* seed architecture: at most 3 attempts, 100 ms first */
     RETRY_FIRST_DELAY_MS = 100,
     PREPARED_MAX = 256,                 /* statements one connection may have prepared */

@@ -63,6 +63,17 @@ bool text_equal_secret(struct text a, struct text b)
     return difference == 0;
 }
 
+int text_hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
 /* Length of the UTF-8 sequence at p, or 0 when it is ill-formed. RFC 3629, section 4. */
 static size_t utf8_sequence(const unsigned char *p, size_t len)
 {

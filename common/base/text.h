@@ -48,6 +48,9 @@ bool text_next_item(struct text *rest, char separator, struct text *ret_item);
  */
 bool text_equal_secret(struct text a, struct text b);
 
+/* The value of a hexadecimal digit, either case, or -1. */
+int text_hex_digit(char c);
+
 /* True when the bytes are well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms). */
 bool text_is_utf8(struct text a);
 

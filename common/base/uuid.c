@@ -57,17 +57,6 @@ struct uuid uuid_new(void)
     return uuid;
 }
 
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 bool uuid_parse(struct text text, struct uuid *ret_uuid)
 {
     struct uuid uuid;
@@ -77,8 +66,8 @@ bool uuid_parse(struct text text, struct uuid *ret_uuid)
     for (size_t i = 0; i < sizeof(uuid.bytes); i++) {
         if ((i == 4 || i == 6 || i == 8 || i == 10) && text.data[at++] != '-')
             return false;
-        int high = hex_value(text.data[at++]);
-        int low = hex_value(text.data[at++]);
+        int high = text_hex_digit(text.data[at++]);
+        int low = text_hex_digit(text.data[at++]);
         if (high < 0 || low < 0)
             return false;
         uuid.bytes[i] = (uint8_t)(high << 4 | low);

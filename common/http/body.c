@@ -1,11 +1,11 @@
 #include "http/body.h"
 
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json_parse.h"
+#include "base/json_scan.h"
 #include "base/limits.h"
-#include "http/json_scan.h"
 
 struct body {
     struct json_object *root; /* owned; an object */
@@ -39,57 +39,45 @@ static size_t count_members(struct json_object *value)
     return count;
 }
 
-/*
- * json-c's STRICT refuses what JavaScript tolerates (single quotes, trailing commas); it still accepts
- * bytes behind the value, lets the last of two equal members win and takes what json_scan_find_fault
- * lists, so all of that is checked.
- */
+/* What json-c lets pass and a client must not: the last of two equal members would win. */
+static enum error check_members(struct text json, struct json_object *root,
+                                struct response *response)
+{
+    struct text name = {NULL, 0};
+    if (count_members(root) == json_scan_count_members(json))
+        return ERROR_OK;
+    json_scan_find_duplicate(json, &name);
+    return malformed(response, name, "the member occurs twice");
+}
+
 static enum error parse_text(struct text json, struct response *response,
                              struct json_object **ret_root)
 {
     struct text nothing = {NULL, 0};
     struct json_object *root = NULL;
-    enum error err = ERROR_NO_MEMORY;
-    struct json_tokener *tokener = json_tokener_new_ex(JSON_DEPTH_MAX);
-    if (!tokener)
+    size_t at = 0;
+    enum error err = ERROR_OK;
+    switch (json_parse_object(json, &root, &at)) {
+    case JSON_PROBLEM_NONE:
+        err = check_members(json, root, response);
+        break;
+    case JSON_PROBLEM_MEMORY:
         return ERROR_NO_MEMORY;
-    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    root = json_tokener_parse_ex(tokener, json.data, (int)json.len);
-    enum json_tokener_error problem = json_tokener_get_error(tokener);
-    size_t at = json_tokener_get_parse_end(tokener);
-    if (problem == json_tokener_error_depth) {
-        err = malformed(response, nothing, "nested deeper than 16 levels");
-        goto out;
+    case JSON_PROBLEM_DEPTH:
+        return malformed(response, nothing, "nested deeper than 16 levels");
+    case JSON_PROBLEM_SYNTAX:
+        return malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
+    case JSON_PROBLEM_TRAILING:
+        return malformed(response, nothing, "expected nothing after the JSON object");
+    case JSON_PROBLEM_TYPE:
+        return malformed(response, nothing, "expected a JSON object");
     }
-    if (problem != json_tokener_success) {
-        err = malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
-        goto out;
-    }
-    if (json_scan_find_fault((struct text){json.data, at}, &at)) {
-        err = malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
-        goto out;
-    }
-    if (at != json.len) {
-        err = malformed(response, nothing, "expected nothing after the JSON object");
-        goto out;
-    }
-    if (!json_object_is_type(root, json_type_object)) {
-        err = malformed(response, nothing, "expected a JSON object");
-        goto out;
-    }
-    if (count_members(root) != json_scan_count_members(json)) {
-        struct text name = nothing;
-        json_scan_find_duplicate(json, &name);
-        err = malformed(response, name, "the member occurs twice");
-        goto out;
+    if (err) {
+        json_object_put(root);
+        return err;
     }
     *ret_root = root;
-    root = NULL;
-    err = ERROR_OK;
-out:
-    json_object_put(root);
-    json_tokener_free(tokener);
-    return err;
+    return ERROR_OK;
 }
 
 /* RFC 8259, section 2. Not by strchr, which also finds the terminator: a NUL is no white space. */
@@ -193,4 +181,59 @@ enum error body_text(const struct body *body, const struct body_text_rule *rule,
         return invalid_text(body, rule);
     *ret_text = text;
     return ERROR_OK;
+}
+
+enum error body_int(const struct body *body, const struct body_int_rule *rule, int64_t *ret_value,
+                    bool *ret_there)
+{
+    char expected[96];
+    struct json_object *value = NULL;
+    bool there = json_object_object_get_ex(body->root, rule->name, &value) && value;
+    if (!there && !rule->required) {
+        *ret_there = false;
+        return ERROR_OK;
+    }
+    /* json-c clamps what does not fit, which the bounds then refuse. */
+    int64_t number = there ? json_object_get_int64(value) : 0;
+    if (!there || !json_object_is_type(value, json_type_int) || number < rule->least ||
+        number > rule->most) {
+        snprintf(expected, sizeof(expected), "expected a whole number from %lld to %lld",
+                 (long long)rule->least, (long long)rule->most);
+        return response_invalid(body->response, ERROR_INVALID_FIELD, rule->name, expected);
+    }
+    *ret_value = number;
+    if (ret_there)
+        *ret_there = true;
+    return ERROR_OK;
+}
+
+enum error body_array(const struct body *body, const char *name, size_t *ret_count)
+{
+    struct json_object *value = NULL;
+    if (!json_object_object_get_ex(body->root, name, &value) ||
+        !json_object_is_type(value, json_type_array))
+        return response_invalid(body->response, ERROR_INVALID_FIELD, name, "expected an array");
+    *ret_count = json_object_array_length(value);
+    return ERROR_OK;
+}
+
+struct body *body_array_object(const struct body *body, const char *name, size_t index,
+                               struct response *problems)
+{
+    struct json_object *array = NULL;
+    if (!json_object_object_get_ex(body->root, name, &array))
+        return NULL;
+    struct json_object *element = json_object_array_get_idx(array, index);
+    struct body *child =
+        json_object_is_type(element, json_type_object) ? calloc(1, sizeof(*child)) : NULL;
+    if (!child)
+        return NULL;
+    child->root = json_object_get(element);
+    child->response = problems;
+    return child;
+}
+
+struct text body_canonical(const struct body *body)
+{
+    return text_from(json_object_to_json_string_ext(body->root, JSON_C_TO_STRING_PLAIN));
 }

@@ -22,6 +22,9 @@ struct body; /* owned by the caller of body_parse; texts read from it live as lo
  */
 enum error body_parse(const struct request *request, struct response *response,
                       struct body **ret_body) MUST_CHECK;
+/* The body as JSON in one form whatever its spacing, borrowed. */
+struct text body_canonical(const struct body *body);
+
 /* Takes NULL. */
 void body_free(struct body *body);
 
@@ -33,6 +36,27 @@ struct body_text_rule {
     size_t characters_max; /* Unicode code points; 0: only the bytes count */
     const char *choices;   /* comma list of the values allowed, or NULL */
 };
+
+/* What a whole-number member must be. */
+struct body_int_rule {
+    const char *name;
+    bool required; /* else it may be missing or null */
+    int64_t least, most;
+};
+
+/* ret_there may be NULL for a required member; ret_value is untouched when it is missing. */
+enum error body_int(const struct body *body, const struct body_int_rule *rule, int64_t *ret_value,
+                    bool *ret_there) MUST_CHECK;
+
+/* The length of an array member; ERROR_INVALID_FIELD when it is none. */
+enum error body_array(const struct body *body, const char *name, size_t *ret_count) MUST_CHECK;
+
+/*
+ * An object in an array member, as a body of its own; NULL when memory is out or the element is no
+ * object. problems: where its failures are described. Owned by the caller (body_free).
+ */
+struct body *body_array_object(const struct body *body, const char *name, size_t index,
+                               struct response *problems);
 
 /* ERROR_INVALID_FIELD with the member's name and what was expected. */
 enum error body_text(const struct body *body, const struct body_text_rule *rule,

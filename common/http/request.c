@@ -114,23 +114,20 @@ enum error request_read_body(struct request *request, size_t body_max)
     return whole ? ERROR_OK : ERROR_CLIENT_GONE;
 }
 
-enum error request_identity(const struct request *request, struct identity *ret_identity)
+enum error request_service_key(const struct request *request, struct text *ret_key)
+{
+    *ret_key = identity_service_key(request_param(request, "HTTP_AUTHORIZATION"));
+    return ret_key->len > 0 ? ERROR_OK : ERROR_UNAUTHORIZED;
+}
+
+enum error request_identity(const struct request *request, struct clerk *clerk,
+                            struct identity *ret_identity)
 {
     struct identity_headers headers = {
         .authorization = request_param(request, "HTTP_AUTHORIZATION"),
+        .cookie = request_param(request, "HTTP_COOKIE"),
     };
-    return identity_read(&headers, ret_identity);
-}
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
+    return identity_read(&headers, clerk, ret_identity);
 }
 
 /* application/x-www-form-urlencoded: %XX and plus for a blank. False when it does not fit. */
@@ -142,8 +139,8 @@ static bool decode(struct text encoded, char *buffer, size_t size, size_t *ret_l
         if (c == '+') {
             c = ' ';
         } else if (c == '%') {
-            int high = i + 2 < encoded.len ? hex_digit(encoded.data[i + 1]) : -1;
-            int low = high >= 0 ? hex_digit(encoded.data[i + 2]) : -1;
+            int high = i + 2 < encoded.len ? text_hex_digit(encoded.data[i + 1]) : -1;
+            int low = high >= 0 ? text_hex_digit(encoded.data[i + 2]) : -1;
             if (low < 0)
                 return false;
             c = (char)(high << 4 | low);

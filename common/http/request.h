@@ -44,8 +44,11 @@ enum error request_read_body(struct request *request, size_t body_max) MUST_CHEC
 /* A parameter such as "HTTP_ORIGIN"; absent when it did not come. */
 struct text request_param(const struct request *request, const char *name);
 
-/* Identity from the headers: ERROR_UNAUTHORIZED, or ERROR_OK. */
-enum error request_identity(const struct request *request,
+/* The key of a calling service, borrowed; ERROR_UNAUTHORIZED without one. */
+enum error request_service_key(const struct request *request, struct text *ret_key) MUST_CHECK;
+
+/* Identity from the headers; errors and clerk as identity_read. */
+enum error request_identity(const struct request *request, struct clerk *clerk,
                             struct identity *ret_identity) MUST_CHECK;
 
 /*

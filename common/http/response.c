@@ -33,6 +33,7 @@ void response_begin(struct response *response, const struct gateway *gateway)
     response->field[0] = '\0';
     response->detail[0] = '\0';
     response->wait_seconds = 0;
+    response->has_balance = false;
     buffer_reset(&response->headers, HEADER_BYTES_TOTAL_MAX);
     buffer_reset(&response->body, RESPONSE_KEEP_BYTES);
 }
@@ -131,6 +132,12 @@ void response_fail(struct response *response, enum error err, bool english)
         json_member_string(json, "field", response->field);
     if (response->wait_seconds > 0)
         json_member_int(json, "waitTime", response->wait_seconds);
+    if (response->has_balance) {
+        json_key(json, "data");
+        json_begin_object(json);
+        json_member_int(json, "balance", response->balance);
+        json_end_object(json);
+    }
     json_end_object(json);
 }
 

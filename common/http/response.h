@@ -29,6 +29,8 @@ struct response {
     char field[64];
     char detail[256];
     int wait_seconds;
+    bool has_balance; /* the answer of ERROR_INSUFFICIENT_TOKENS tells the balance */
+    int balance;
 };
 
 void response_init(struct response *response);

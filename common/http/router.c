@@ -53,15 +53,17 @@ void router_free(struct router *router)
 
 static bool path_matches(const char *pattern, struct text path, struct text *ret_id)
 {
-    static const char PLACE[] = "/{id}";
+    const char *place = strstr(pattern, "{id}");
     size_t len = strlen(pattern);
-    size_t place = sizeof(PLACE) - 1;
-    if (len < place || strcmp(pattern + len - place, PLACE) != 0)
+    if (!place)
         return path.len == len && memcmp(path.data, pattern, len) == 0;
-    size_t prefix = len - place + 1; /* with the slash */
-    if (path.len <= prefix || memcmp(path.data, pattern, prefix) != 0)
+    size_t prefix = (size_t)(place - pattern);
+    const char *suffix = place + strlen("{id}");
+    size_t suffix_len = strlen(suffix);
+    if (path.len <= prefix + suffix_len || memcmp(path.data, pattern, prefix) != 0 ||
+        memcmp(path.data + path.len - suffix_len, suffix, suffix_len) != 0)
         return false;
-    struct text id = {path.data + prefix, path.len - prefix};
+    struct text id = {path.data + prefix, path.len - prefix - suffix_len};
     if (memchr(id.data, '/', id.len))
         return false;
     *ret_id = id;

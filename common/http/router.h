@@ -23,23 +23,18 @@ typedef enum error route_function(struct app *app, struct request *request,
 
 struct route {
     const char *method; /* "GET" answers HEAD as well */
-    const char *path;   /* exact, or ending in "/{id}": one path segment, in request->id */
+    const char *path;   /* exact, or with one "{id}": a whole segment, in request->id */
     route_function *run;
     size_t body_max;    /* bytes; 0 means BODY_BYTES_MAX */
 };
-
-/*
- * A handler that reads or changes what the shared cache holds requires it: one that ran without it
- * would leave the others with stale values.
- */
-enum handler_cache { HANDLER_CACHE_NONE, HANDLER_CACHE_OPTIONAL, HANDLER_CACHE_REQUIRED };
 
 struct handler {
     const char *name; /* of the executable */
     const struct route *routes;
     size_t route_count;
-    bool needs_database;
-    enum handler_cache cache;
+    /* Called every so often while serving, by the main thread; NULL for none. */
+    void (*background)(struct app *app);
+    int background_interval_ms;
 };
 
 struct router; /* a handler's routes with their metrics; thread-safe */

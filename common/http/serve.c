@@ -30,6 +30,13 @@ struct serve {
     atomic_int connections; /* open ones, idle or busy */
     atomic_int busy;        /* requests being served */
     atomic_bool draining;
+
+    /* Workers are started as they are needed: when the last one that waits gets work. */
+    atomic_int waiting;
+    pthread_mutex_t start_lock; /* guards what follows */
+    struct worker *workers;     /* options->threads of them */
+    pthread_t *threads;
+    int started;
 };
 
 /* What a worker reuses from request to request. */
@@ -39,6 +46,18 @@ struct worker {
     struct request request;
     struct response response;
 };
+
+#ifdef __SANITIZE_THREAD__
+/*
+ * A connection goes from one worker to the next through the kernel: EPOLL_CTL_MOD by the one, then
+ * epoll_wait by the other. gcc 12's ThreadSanitizer takes only EPOLL_CTL_ADD for such a hand-over.
+ */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:^watch$\n";
+}
+#endif
 
 static bool watch(const struct serve *serve, int operation, int fd, uint32_t events)
 {
@@ -98,19 +117,25 @@ static void serve_connection(struct worker *worker, int fd)
         close_connection(serve, kept);
 }
 
+static void start_worker(struct serve *serve);
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
     struct serve *serve = worker->serve;
     for (;;) {
         struct epoll_event event;
+        atomic_fetch_add(&serve->waiting, 1);
         int count = epoll_wait(serve->epoll_fd, &event, 1, -1);
+        bool last = atomic_fetch_sub(&serve->waiting, 1) == 1;
         if (count < 0 && errno != EINTR)
             break;
         if (count <= 0)
             continue;
         if (event.data.fd == serve->stop_fd)
             break;
+        if (last)
+            start_worker(serve);
         if (event.data.fd == serve->options->listen_fd)
             accept_connection(serve);
         else
@@ -150,22 +175,49 @@ static bool open_descriptors(struct serve *serve)
            watch(serve, EPOLL_CTL_ADD, serve->stop_fd, EPOLLIN);
 }
 
-static int start_workers(struct serve *serve, struct worker *workers, pthread_t *threads)
+/* One more worker, unless there are enough. A thread that cannot be had now is tried for again. */
+static void start_worker(struct serve *serve)
 {
     pthread_attr_t attributes;
-    int started = 0;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
-    for (; started < serve->options->threads; started++) {
-        struct worker *worker = &workers[started];
+    pthread_mutex_lock(&serve->start_lock);
+    if (serve->started < serve->options->threads && !atomic_load(&serve->draining)) {
+        struct worker *worker = &serve->workers[serve->started];
         worker->serve = serve;
         fastcgi_init(&worker->fastcgi);
         request_init(&worker->request);
         response_init(&worker->response);
-        if (pthread_create(&threads[started], &attributes, work, worker) != 0)
-            break;
+        pthread_attr_init(&attributes);
+        pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
+        if (pthread_create(&serve->threads[serve->started], &attributes, work, worker) == 0)
+            serve->started++;
+        pthread_attr_destroy(&attributes);
     }
-    pthread_attr_destroy(&attributes);
+    pthread_mutex_unlock(&serve->start_lock);
+}
+
+/* Until a signal to stop comes; the background work runs meanwhile. */
+static void wait_for_stop(const struct serve_options *options, const sigset_t *signals)
+{
+    struct timespec interval = {
+        .tv_sec = options->background_interval_ms / 1000,
+        .tv_nsec = options->background_interval_ms % 1000 * 1000000L,
+    };
+    int received;
+    if (!options->background) {
+        while (sigwait(signals, &received) != 0)
+            ;
+        return;
+    }
+    while (sigtimedwait(signals, NULL, &interval) < 0)
+        if (errno == EAGAIN)
+            options->background(options->background_context);
+}
+
+static int count_workers(struct serve *serve)
+{
+    pthread_mutex_lock(&serve->start_lock);
+    int started = serve->started;
+    pthread_mutex_unlock(&serve->start_lock);
     return started;
 }
 
@@ -190,42 +242,44 @@ enum error serve_run(const struct serve_options *options)
 {
     struct serve serve = {.options = options, .epoll_fd = -1, .stop_fd = -1};
     size_t count = (size_t)options->threads;
-    struct worker *workers = calloc(count, sizeof(*workers));
-    pthread_t *threads = calloc(count, sizeof(*threads));
     enum error err = ERROR_INTERNAL;
     sigset_t signals;
-    int started = 0;
-    int received;
     uint64_t one = 1;
 
+    serve.workers = calloc(count, sizeof(*serve.workers));
+    serve.threads = calloc(count, sizeof(*serve.threads));
+    pthread_mutex_init(&serve.start_lock, NULL);
     block_signals(&signals);
-    if (!workers || !threads || !open_descriptors(&serve))
+    if (!serve.workers || !serve.threads || !open_descriptors(&serve))
         goto out;
-    started = start_workers(&serve, workers, threads);
-    if (started < options->threads)
+    start_worker(&serve);
+    if (count_workers(&serve) == 0)
         goto out;
     if (options->on_ready)
         options->on_ready();
-    while (sigwait(&signals, &received) != 0)
-        ;
+    wait_for_stop(options, &signals);
     err = drain(&serve) ? ERROR_OK : ERROR_OVERLOADED;
 out:
     /* Workers that will not end keep their memory: the process is about to exit. */
     if (err == ERROR_OVERLOADED)
         return err;
+    /* No more are started once draining is set, which start_worker looks at under its lock. */
+    atomic_store(&serve.draining, true);
+    int started = count_workers(&serve);
     if (started > 0 && write(serve.stop_fd, &one, sizeof(one)) != sizeof(one))
         return ERROR_OVERLOADED;
     for (int i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
+        pthread_join(serve.threads[i], NULL);
     for (int i = 0; i < started; i++) {
-        request_done(&workers[i].request);
-        response_done(&workers[i].response);
+        request_done(&serve.workers[i].request);
+        response_done(&serve.workers[i].response);
     }
     if (serve.epoll_fd >= 0)
         close(serve.epoll_fd);
     if (serve.stop_fd >= 0)
         close(serve.stop_fd);
-    free(workers);
-    free(threads);
+    pthread_mutex_destroy(&serve.start_lock);
+    free(serve.workers);
+    free(serve.threads);
     return err;
 }

@@ -22,6 +22,10 @@ struct serve_options {
     struct log *log;
     /* Called once when requests are being served; may be NULL. */
     void (*on_ready)(void);
+    /* Called every background_interval_ms by the calling thread; may be NULL. */
+    void (*background)(void *context);
+    void *background_context;
+    int background_interval_ms;
 };
 
 /*

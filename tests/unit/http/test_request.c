@@ -51,7 +51,7 @@ static void test_nothing_but_defaults(void **state)
     assert_int_equal(request_read_body(&f.request, 10), ERROR_OK);
     assert_int_equal(buffer_text(&f.request.body).len, 0);
     struct identity identity;
-    assert_int_equal(request_identity(&f.request, &identity), ERROR_UNAUTHORIZED);
+    assert_int_equal(request_identity(&f.request, NULL, &identity), ERROR_UNAUTHORIZED);
     finish(&f);
 }
 

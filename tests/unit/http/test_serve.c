@@ -24,16 +24,6 @@
 
 enum { THREADS = 2, KEPT = 20 };
 
-/*
- * A connection goes from one worker to the next through the kernel: EPOLL_CTL_MOD by the one, then
- * epoll_wait by the other. gcc 12's ThreadSanitizer takes only EPOLL_CTL_ADD for such a hand-over.
- */
-const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:^watch$\n";
-}
-
 static enum error answer_echo(struct app *app, struct request *request, struct response *response)
 {
     (void)app;

@@ -13,8 +13,9 @@
 size_t json_scan_count_members(struct text json);
 
 /*
- * The first member name that occurs twice in one object, as it stands between its quotes. Returns
- * false when there is none among the first 256 members of any object.
+ * The first member name that occurs twice in one object, as it stands between its quotes; names
+ * that differ in their escapes only are the same. Returns false when there is none among the first
+ * 256 members of any object.
  */
 bool json_scan_find_duplicate(struct text json, struct text *ret_name);
 

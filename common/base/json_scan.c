@@ -1,4 +1,6 @@
-#include "http/json_scan.h"
+#include "base/json_scan.h"
+
+#include <string.h>
 
 #include "base/limits.h"
 
@@ -84,6 +86,62 @@ static const char *object_end(const char *p, const char *end)
     return end;
 }
 
+/* The four hexadecimal digits at p, whatever they are. */
+static uint32_t code_unit(const char *p)
+{
+    uint32_t unit = 0;
+    for (int i = 0; i < 4; i++)
+        unit = unit << 4 | (((unsigned char)p[i] & 0xFU) + (p[i] > '9' ? 9U : 0U));
+    return unit & 0xFFFF;
+}
+
+/* The character an escape stands for (RFC 8259, section 7), and the escape's length. */
+static size_t read_escape(struct text text, uint32_t *ret_character)
+{
+    static const char PAIRS[] = "b\bf\fn\nr\rt\t";
+    if (text.data[1] != 'u' || text.len < 6) {
+        *ret_character = (unsigned char)text.data[1];
+        for (const char *pair = PAIRS; *pair; pair += 2)
+            if (*pair == text.data[1])
+                *ret_character = (unsigned char)pair[1];
+        return 2;
+    }
+    uint32_t high = code_unit(text.data + 2);
+    *ret_character = high;
+    if (high >> 10 != 0xD800 >> 10 || text.len < 12 || memcmp(text.data + 6, "\\u", 2) != 0)
+        return 6;
+    *ret_character = 0x10000 + ((high & 0x3FF) << 10) + (code_unit(text.data + 8) & 0x3FF);
+    return 12;
+}
+
+/* Takes the first character of a name, however it is spelled. A malformed one is its bytes. */
+static uint32_t next_character(struct text *rest)
+{
+    unsigned char first = (unsigned char)rest->data[0];
+    uint32_t character = first;
+    size_t len = first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (first == '\\' && rest->len >= 2) {
+        len = read_escape(*rest, &character);
+    } else if (len > 1 && len <= rest->len) {
+        character = first & (0x7FU >> len);
+        for (size_t i = 1; i < len; i++)
+            character = character << 6 | ((unsigned char)rest->data[i] & 0x3FU);
+    } else {
+        len = 1;
+    }
+    *rest = (struct text){rest->data + len, rest->len - len};
+    return character;
+}
+
+/* Whether two spellings are one name. */
+static bool same_name(struct text a, struct text b)
+{
+    while (a.len > 0 && b.len > 0)
+        if (next_character(&a) != next_character(&b))
+            return false;
+    return a.len == 0 && b.len == 0;
+}
+
 /* The names of the object that opens at p, compared with one another. */
 static bool duplicate_in_object(const char *p, const char *end, struct text *ret_name)
 {
@@ -97,8 +155,9 @@ static bool duplicate_in_object(const char *p, const char *end, struct text *ret
         if (depth > 1)
             continue;
         for (size_t i = 0; i < count; i++) {
-            if (text_equal(seen[i], name)) {
-                *ret_name = name;
+            if (same_name(seen[i], name)) {
+                /* The plainer spelling of the two. */
+                *ret_name = seen[i].len < name.len ? seen[i] : name;
                 return true;
             }
         }

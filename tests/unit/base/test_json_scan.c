@@ -1,5 +1,5 @@
 /* The scanner: what it finds, and that no bytes whatever make it read past their end. */
-#include "http/json_scan.h"
+#include "base/json_scan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -48,6 +48,14 @@ static void test_find_duplicate(void **state)
         {"{\"x\":\"a\",\"y\":\"a\"}", NULL},
         {"{\"\":1,\"\":1}", ""},
         {"{\"a\":1}{\"a\":1}", NULL},
+        {"{\"a\":1,\"\\u0061\":1}", "a"},
+        {"{\"\\u004a\":1,\"\\u004A\":1}", "\\u004A"},
+        {"{\"a\\/\\n\":1,\"a/\\u000a\":1}", "a\\/\\n"},
+        {"{\"\\u00e9\":1,\"\xC3\xA9\":1}", "\xC3\xA9"},
+        {"{\"\\ud83d\\ude00\":1,\"\xF0\x9F\x98\x80\":1}", "\xF0\x9F\x98\x80"},
+        {"{\"\\\\u0061\":1,\"a\":1}", NULL},
+        {"{\"n\":1,\"\\n\":1,\"\\\\n\":1}", NULL},
+        {"{\"\\u00e9\":1,\"e\":1}", NULL},
     };
     for (size_t i = 0; i < COUNT(ROWS); i++) {
         struct text name = TEXT_LITERAL("untouched");
