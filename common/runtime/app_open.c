@@ -1,0 +1,101 @@
+#include "runtime/app_open.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "auth/clerk.h"
+#include "base/config.h"
+#include "base/digest.h"
+#include "cache/cache.h"
+#include "database/database.h"
+#include "observe/log.h"
+#include "observe/metrics.h"
+#include "repositories/movement_queue.h"
+
+/*
+ * Where the shared segments are: SHARED_MEMORY, or a name that every handler of this user with the
+ * same database arrives at.
+ */
+static void segment_path(const struct config *config, const char *suffix, char path[static 256])
+{
+    unsigned char digest[DIGEST_BYTES];
+    if (config->shared_memory[0]) {
+        snprintf(path, 256, "%s.%s", config->shared_memory, suffix);
+        return;
+    }
+    digest_sha256(text_from(config_database_url(config)), digest);
+    snprintf(path, 256, "/dev/shm/dreamlens-%u-%02x%02x%02x%02x%02x%02x.%s", (unsigned)geteuid(),
+             digest[0], digest[1], digest[2], digest[3], digest[4], digest[5], suffix);
+}
+
+/* A handler that changes what others cache must see the same cache, or not run at all. */
+static enum error open_shared_memory(const struct app_needs *needs, struct app *app,
+                                     char problem[static 256])
+{
+    char path[256];
+    segment_path(app->config, "metrics", path);
+    if (metrics_open(path, &app->metrics, problem))
+        log_event(app->log, LOG_WARNING, "no metrics", LOG_STRING("problem", problem));
+    if (needs->cache == APP_CACHE_NONE)
+        return ERROR_OK;
+    segment_path(app->config, "cache", path);
+    enum error err = cache_open(path, &app->cache, problem);
+    if (err && needs->cache == APP_CACHE_OPTIONAL) {
+        log_event(app->log, LOG_WARNING, "no shared cache", LOG_STRING("problem", problem));
+        return ERROR_OK;
+    }
+    return err;
+}
+
+static void forget_cached(void *context)
+{
+    struct app *app = context;
+    cache_clear(app->cache);
+}
+
+static enum error open_parts(const struct app_needs *needs, struct app *app,
+                             char problem[static 256])
+{
+    struct database_options options = {
+        .config = app->config,
+        .handler = app->handler,
+        .log = app->log,
+        .on_bootstrap = forget_cached,
+        .on_bootstrap_context = app,
+    };
+    snprintf(problem, 256, "out of memory");
+    enum error err = open_shared_memory(needs, app, problem);
+    if (err || !needs->database)
+        return err;
+    err = clerk_new(app->config, app->log, app->cache, &app->clerk, problem);
+    if (err)
+        return err;
+    options.metrics = app->metrics;
+    err = database_open(&options, &app->database, problem);
+    if (err)
+        return err;
+    app->movements = movement_queue_new(app->database);
+    return app->movements ? ERROR_OK : ERROR_NO_MEMORY;
+}
+
+enum error app_open(const char *name, const struct app_needs *needs, struct config *ret_config,
+                    struct app *ret_app, char problem[static 256])
+{
+    *ret_app = (struct app){.handler = name, .config = ret_config};
+    enum error err = config_load(ret_config, problem);
+    if (err)
+        return err;
+    ret_app->log = log_new(name, (enum log_level)ret_config->log_level);
+    return open_parts(needs, ret_app, problem);
+}
+
+void app_close(struct app *app)
+{
+    movement_queue_free(app->movements);
+    database_close(app->database);
+    clerk_free(app->clerk);
+    cache_close(app->cache);
+    metrics_close(app->metrics);
+    log_free(app->log);
+}
