@@ -4,6 +4,7 @@
 #   release  optimised and hardened (default)
 #   asan     AddressSanitizer and UndefinedBehaviorSanitizer
 #   tsan     ThreadSanitizer
+#   fuzz     libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer, by clang
 
 MODE ?= release
 # V=1 shows the commands.
@@ -11,7 +12,7 @@ Q = $(if $(V),,@)
 CC = gcc
 OUT := build/$(MODE)
 
-PACKAGES = libpq json-c libcrypto
+PACKAGES = libpq json-c libcrypto libcurl
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lfcgi
 
@@ -29,8 +30,14 @@ CFLAGS_asan = -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined \
 LDFLAGS_asan = -fsanitize=address,undefined -Wl,--as-needed
 CFLAGS_tsan = -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 LDFLAGS_tsan = -fsanitize=thread -Wl,--as-needed
+CFLAGS_fuzz = -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=undefined
+LDFLAGS_fuzz = -fsanitize=fuzzer,address,undefined -Wl,--as-needed
+ifeq ($(MODE),fuzz)
+CC = clang
+endif
 ifeq ($(CFLAGS_$(MODE)),)
-$(error MODE=$(MODE) is not known: expected release, asan or tsan)
+$(error MODE=$(MODE) is not known: expected release, asan, tsan or fuzz)
 endif
 
 CPPFLAGS += -D_GNU_SOURCE -Icommon -I$(OUT)/gen -MMD -MP
@@ -39,6 +46,7 @@ LDFLAGS += -pthread $(LDFLAGS_$(MODE))
 
 COMMON_SOURCES := $(wildcard common/*/*.c)
 HANDLER_SOURCES := $(wildcard handlers/*.c)
+TOOL_SOURCES := $(wildcard tools/*.c)
 SUPERVISOR_SOURCES := $(wildcard supervisor/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/*.c tests/unit/*/*.c)
 QUERY_FILES := $(wildcard sql/queries/*.sql)
@@ -49,20 +57,24 @@ GENERATED := $(OUT)/gen/queries.h $(OUT)/gen/queries.c $(OUT)/gen/migrations.c
 COMMON_OBJECTS := $(COMMON_SOURCES:%.c=$(OUT)/obj/%.o) \
 	$(OUT)/obj/gen/queries.o $(OUT)/obj/gen/migrations.o
 HANDLERS := $(HANDLER_SOURCES:handlers/%.c=$(OUT)/bin/%)
+TOOLS := $(TOOL_SOURCES:tools/%.c=$(OUT)/bin/%)
 SUPERVISOR := $(OUT)/bin/supervisor
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/unit/%)
+# What the Python tests drive: no tests by themselves.
+DRIVERS := $(OUT)/tests/clerk/verify
 
 .PHONY: all help handlers unit check clean
-all: $(HANDLERS) $(SUPERVISOR)
+all: $(HANDLERS) $(TOOLS) $(SUPERVISOR)
 
 help:
-	@echo 'make [MODE=release|asan|tsan] [WERROR=1] [all|unit|clean]'
+	@echo 'make [MODE=release|asan|tsan|fuzz] [WERROR=1] [all|unit|fuzz|clean]'
 	@echo '  all    the library, every handler of handlers/*.c and the supervisor, in build/MODE/bin'
 	@echo '  unit   the unit tests, in build/MODE/tests/unit'
+	@echo '  fuzz   the fuzzing drivers, in build/MODE/tests/fuzz'
 	@echo '  clean  removes build/'
 
 handlers: $(HANDLERS)
-unit: $(UNIT_TESTS)
+unit: $(UNIT_TESTS) $(DRIVERS)
 
 # Statements and migrations are files; the build turns each into a constant (scripts/embed-sql).
 $(OUT)/gen/queries.h $(OUT)/gen/queries.c &: $(QUERY_FILES) sql/queries scripts/embed-sql
@@ -90,6 +102,10 @@ $(OUT)/bin/supervisor: $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.o) $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+$(TOOLS): $(OUT)/bin/%: $(OUT)/obj/tools/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
 $(OUT)/bin/%: $(OUT)/obj/handlers/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
@@ -102,9 +118,35 @@ $(OUT)/tests/unit/%: $(OUT)/obj/tests/unit/%.o $(LIBRARY)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< -Wl,--whole-archive $(LIBRARY) -Wl,--no-whole-archive \
 		-lcmocka $(PACKAGE_LIBS)
 
+$(DRIVERS): $(OUT)/%: $(OUT)/obj/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
+
+# tests/fuzz/fuzz_NAME.c is the fuzzing driver NAME (scripts/fuzz). MODE=fuzz links it with
+# libFuzzer; other modes with a main that replays files, so that findings stay found without clang.
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_SUPPORT := $(wildcard tests/fuzz/support/*.c)
+FUZZ_OBJECTS := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out \
+	$(if $(filter fuzz,$(MODE)),%/replay.c),$(FUZZ_SUPPORT)))
+FUZZ_LIBRARY := $(OUT)/tests/fuzz/support.a
+.PHONY: fuzz
+fuzz: $(FUZZ_SOURCES:tests/fuzz/fuzz_%.c=$(OUT)/tests/fuzz/%)
+$(OUT)/obj/tests/fuzz/%.o: CPPFLAGS += -Itests/fuzz
+# An archive, so that a driver that replaces a function of the library gets no second one of it.
+$(FUZZ_LIBRARY): $(FUZZ_OBJECTS)
+	@mkdir -p $(@D)
+	$(Q)rm -f $@ && ar rcs $@ $^
+$(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(FUZZ_LIBRARY) $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+-include $(FUZZ_SOURCES:%.c=$(OUT)/obj/%.d) $(FUZZ_SUPPORT:%.c=$(OUT)/obj/%.d)
+
 clean:
 	rm -rf build
 
 .SECONDARY:
 -include $(COMMON_OBJECTS:.o=.d) $(HANDLER_SOURCES:%.c=$(OUT)/obj/%.d) \
-	$(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)
+	$(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) $(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) \
+	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)

@@ -86,7 +86,8 @@ build() {
     local file
     if [ -n "$BIN_SOURCE" ]; then
         for file in "$BIN_SOURCE"/*; do
-            [ -f "$file" ] && [ -x "$file" ] && [ "${file##*/}" != supervisor ] || continue
+            [ -f "$file" ] && [ -x "$file" ] || continue
+            case ${file##*/} in supervisor | service-key) continue ;; esac
             HANDLERS+=("${file##*/}")
         done
     else
@@ -183,7 +184,7 @@ write_instance() {
 # Renamed into place: a process that runs keeps the old file, one that starts finds a whole one.
 install_binaries() {
     local name version
-    for name in supervisor "${HANDLERS[@]}"; do
+    for name in supervisor service-key "${HANDLERS[@]}"; do
         cmp -s "$BIN_SOURCE/$name" "$RUN_DIR/bin/$name" && continue
         cp "$BIN_SOURCE/$name" "$RUN_DIR/bin/$name.new"
         chmod 755 "$RUN_DIR/bin/$name.new"
@@ -212,7 +213,8 @@ write_handler_environment() {
     export DB_INIT_SECRET SHARED_MEMORY
     [ -z "${POSTGRES_URL-}" ] || export POSTGRES_URL
     if [ "$EMBEDDED" = yes ]; then
-        export POSTGRES_URL_NON_POOLING=${POSTGRES_URL_NON_POOLING:-$POSTGRES_URL}
+        POSTGRES_URL_NON_POOLING=${POSTGRES_URL_NON_POOLING:-${POSTGRES_URL/dreamlens@/dreamlens_owner@}}
+        export POSTGRES_URL_NON_POOLING
     fi
     (umask 077 && : >"$STATE_DIR/handlers.env.new")
     # Not what merely describes the shell of the caller: it would differ from run to run.
@@ -325,6 +327,8 @@ postgres_settings() {
 listen_addresses = ''
 unix_socket_directories = '$RUN_DIR/postgres/socket'
 max_connections = 100
+# A batch of the ledger takes a lock for each of its keys.
+max_locks_per_transaction = 256
 shared_buffers = 128MB
 effective_cache_size = 1GB
 max_wal_size = 1GB
@@ -372,10 +376,14 @@ start_postgres() {
             >/dev/null 2>&1 </dev/null || fail "$log" "PostgreSQL does not start"
         STARTED=(postgres ${STARTED[@]+"${STARTED[@]}"})
     fi
-    postgres_psql -Atc "SELECT 1 FROM pg_roles WHERE rolname = 'dreamlens'" | grep -q 1 ||
-        postgres_psql -c 'CREATE ROLE dreamlens LOGIN' || fail "$log" "cannot make the role"
+    # The owner changes the schema; the handlers' role cannot change what the ledger has.
+    local role
+    for role in dreamlens_owner dreamlens; do
+        postgres_psql -Atc "SELECT 1 FROM pg_roles WHERE rolname = '$role'" | grep -q 1 ||
+            postgres_psql -c "CREATE ROLE $role LOGIN" || fail "$log" "cannot make the role $role"
+    done
     postgres_psql -Atc "SELECT 1 FROM pg_database WHERE datname = 'dreamlens'" | grep -q 1 ||
-        postgres_psql -c 'CREATE DATABASE dreamlens OWNER dreamlens' ||
+        postgres_psql -c 'CREATE DATABASE dreamlens OWNER dreamlens_owner' ||
         fail "$log" "cannot make the database"
 }
 

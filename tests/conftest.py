@@ -113,6 +113,11 @@ def time_limit(request):
 
 
 def pytest_configure(config):
+    """A run that is told to stop takes down what it started, in the background as well."""
+    def stop(_signal, _frame):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     config.addinivalue_line("markers", "seconds(n): the test may run that long")
     config.addinivalue_line("markers", "quick: scripts/test runs it on the release build as well")
 

@@ -33,7 +33,7 @@ enum {
 struct cache;
 
 /* What kind of thing a key names; two kinds never meet in one slot. */
-enum cache_kind { CACHE_BALANCE = 1, CACHE_IDENTITY = 2 };
+enum cache_kind { CACHE_BALANCE = 1, CACHE_IDENTITY, CACHE_SESSION, CACHE_LINK, CACHE_SERVICE };
 
 /* Sixteen bytes that name the thing: a user id, or a digest of an identity. */
 struct cache_key {

@@ -72,7 +72,8 @@ def test_no_other_variable_is_read():
     for file in (ROOT / "common").glob("*/*.c"):
         read |= set(re.findall(r'getenv\("(\w+)"\)', file.read_text(encoding="utf-8")))
     known = set(HANDLERS) | {"CONTENT_LENGTH"}  # of a CGI request
-    assert read - known == {"NOTIFY_SOCKET"} and "`NOTIFY_SOCKET`" in PAGE
+    assert read - known == {"NOTIFY_SOCKET", "HOME"}
+    assert "`NOTIFY_SOCKET`" in PAGE and "`HOME`" in PAGE
 
 
 def test_scripts_up_reads_what_the_page_lists():

@@ -85,16 +85,16 @@ def test_a_lone_surrogate(client, text):
     (b'{"imageUrl":"a","x":{"y":1,"y":1}}', "y"),
     (b'{"imageUrl":"a","x":[{"y":1},{"y":1,"z":2,"y":3}]}', "y"),
     (b'{"imageUrl":"a","":1,"":2}', ""),
-    (b'{"imageUrl":"a","\\u00e9":1,"\xc3\xa9":2}', None),
-    (b'{"imageUrl":"a","a\\/b":1,"a/b":2}', None),
-    (b'{"imageUrl":"a","\\ud83d\\ude00":1,"\xf0\x9f\x98\x80":2}', None),
+    (b'{"imageUrl":"a","\\u00e9":1,"\xc3\xa9":2}', "é"),
+    (b'{"imageUrl":"a","a\\/b":1,"a/b":2}', "a/b"),
+    (b'{"imageUrl":"a","\\ud83d\\ude00":1,"\xf0\x9f\x98\x80":2}', "\U0001f600"),
 ])
 def test_a_duplicate_key(client, body, field):
     """Escaped spellings of a name are the same name."""
     answer = client.post("/api/generations", body)
     assert (answer.status, answer.code) == (400, "malformed_json"), answer
     if field:
-        assert answer.json["field"] in (field, field.replace("U", "\\u0055"), "image\\u0055rl")
+        assert answer.json["field"] == field
     assert_unchanged(client)
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from tests.integration.test_generations import IMAGE
 from tests.support.fastcgi import plain_cgi
-from tests.support.process import REPOSITORY
+from tests.support.process import HANDLERS, REPOSITORY
 from tests.support.stack import SECRET, Stack, new_device
 
 EX_CONFIG = 78
-WITH_DATABASE = ["generations", "health", "init-db", "tokens", "usage", "user"]
-ALL = WITH_DATABASE + ["metrics"]
+ALL = HANDLERS
+WITH_DATABASE = [name for name in HANDLERS if name != "metrics"]
 
 REFUSED = {
     "POSTGRES_URL": ["mysql://root:hunter2@db/x", "hunter2", "postgresql://u:hunter2@[::1/x",
@@ -23,10 +23,14 @@ REFUSED = {
     "DB_POOL_SIZE": ["hunter2", "0", "65"],
     "DB_PREPARED": ["hunter2", "yes", "auto,prepared"],
     "DB_TIMEOUT_MS": ["hunter2", "99", "20001"],
+    "CLERK_JWT_KEY": ["hunter2", "-----BEGIN PUBLIC KEY-----hunter2-----END PUBLIC KEY-----"],
+    "CLERK_JWKS_URL": ["hunter2", "http://example.org/hunter2", "ftp://h/hunter2"],
+    "CLERK_ISSUER": ["hunter2", "http://example.org/hunter2"],
+    "SANDBOX": ["hunter2", "yes", "ON"],
     "SLOW_QUERY_MS": ["hunter2", "0", "60001"],
 }
 # Any text is taken at start; docs/configuration.md says what becomes of it.
-TAKEN = {"DB_INIT_SECRET", "ALLOWED_ORIGINS", "SHARED_MEMORY"}
+TAKEN = {"DB_INIT_SECRET", "ALLOWED_ORIGINS", "SHARED_MEMORY", "CLERK_AUTHORIZED_PARTIES"}
 
 
 def test_every_variable_is_covered():

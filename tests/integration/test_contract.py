@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from tests.support.stack import new_device
+from tests.support.stack import Stack, new_device
 
 ENDPOINTS = [
     ("GET", "/api/tokens"), ("POST", "/api/tokens"), ("GET", "/api/tokens/transactions"),
@@ -349,12 +349,16 @@ def test_a_proxy_header_reaches_no_http_client(client):
     assert client.get("/api/tokens", headers={"Proxy": "http://127.0.0.1:1"}).status == 200
 
 
-def test_the_address_is_the_connections_and_not_a_headers(stack, cluster):
-    client = stack.client(new_device())
-    answer = client.post("/api/usage", {"action": "download"},
-                         headers={"X-Forwarded-For": "203.0.113.9", "X-Real-Ip": "203.0.113.9"})
-    assert answer.status == 201
-    address = cluster.value(stack.database_url, """
-        SELECT l.ip_address FROM usage_logs l JOIN user_identities i USING (user_id)
-        WHERE i.identity = 'device:' || %s""", (client.device,))
-    assert address == "127.0.0.1"
+@pytest.mark.parametrize("proxies,expected", [("", "127.0.0.1"), ("192.0.2.0/24", "127.0.0.1"),
+                                              ("127.0.0.1", "203.0.113.9")])
+def test_a_forwarded_address_is_believed_from_trusted_proxies(binaries, database, cluster,
+                                                              proxies, expected):
+    with Stack(database, binaries, {"TRUSTED_PROXIES": proxies}) as stack:
+        client = stack.client(new_device())
+        sent = {"X-Forwarded-For": "203.0.113.9", "X-Real-Ip": "203.0.113.77"}
+        answer = client.post("/api/usage", {"action": "download"}, headers=sent)
+        assert answer.status == 201
+        address = cluster.value(database, """
+            SELECT l.ip_address FROM usage_logs l JOIN user_identities i USING (user_id)
+            WHERE i.identity = 'device:' || %s""", (client.device,))
+    assert address == expected

@@ -10,7 +10,9 @@ Record format: FastCGI specification 1.0, sections 3 and 5.
 import email.parser
 import glob
 import json
+import ipaddress
 import os
+import random
 import shutil
 import signal
 import socket
@@ -65,7 +67,9 @@ def parameters(method, path, device=None, body=b"", headers=None, **extra):
         "REQUEST_METHOD": method, "SCRIPT_NAME": path, "DOCUMENT_URI": path,
         "QUERY_STRING": query, "CONTENT_TYPE": "application/json",
         "CONTENT_LENGTH": str(len(body)) if body else "", "SERVER_PROTOCOL": "HTTP/2.0",
-        "REMOTE_ADDR": "127.0.0.1", "REQUEST_ID": os.urandom(16).hex(),
+        # Devices of one address share a limit, so each request comes from another one.
+        "REMOTE_ADDR": str(ipaddress.IPv4Address(0x0A000000 + random.getrandbits(24))),
+        "REQUEST_ID": os.urandom(16).hex(),
     }
     if device:
         params["HTTP_AUTHORIZATION"] = f"Device {device}"
@@ -176,7 +180,9 @@ class Handler:
         try:
             self.start()
         except BaseException:
-            self.process.kill()
+            if self.process:
+                self.process.kill()
+                self.process.wait()
             self._remove()
             raise
 

@@ -6,6 +6,8 @@ import subprocess
 import time
 
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HANDLERS = sorted(name[:-2] for name in os.listdir(f"{REPOSITORY}/handlers")
+                  if name.endswith(".c"))
 
 # What PostgreSQL and PgBouncer run as when the tests run as root, which both refuse.
 SYSTEM_USERS = ("postgres", "nobody")

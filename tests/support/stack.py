@@ -10,14 +10,17 @@ that died although the test did not say so (stack.expect_deaths).
 
 import glob
 import http.client
+import ipaddress
 import json
 import os
+import random
 import secrets
 import shutil
 import socket
 import ssl
 import subprocess
 import tempfile
+import zlib
 
 from tests.support import logs
 from tests.support.process import REPOSITORY
@@ -28,6 +31,12 @@ SECRET = "secret-of-the-tests-0123456789"
 def new_device():
     """A device id nobody has used."""
     return "device_test_" + secrets.token_hex(12)
+
+
+def address_of(device):
+    """An address that only this device has; any one without a device."""
+    tail = zlib.crc32(device.encode()) & 0xFFFFFF if device else random.getrandbits(24)
+    return str(ipaddress.IPv4Address(0x0A000000 + tail))
 
 
 def free_port():
@@ -73,12 +82,17 @@ class Client:
     def __init__(self, stack, device=None, anonymous=False):
         self.stack = stack
         self.device = None if anonymous else device or new_device()
+        # Where it calls from; None for an address of the device's own, because devices of one
+        # address share a limit (tests/integration/test_limits_by_address.py is about that).
+        self.address = None
         self.connection = None
 
     def request(self, method, path, headers=None, body=None, timeout=60):
         """Sends a request and returns the Answer. body: bytes, an iterator of
         pieces that go out in chunks, or anything else as JSON."""
         sent = {"Content-Type": "application/json"}
+        if path.partition("?")[0] != "/metrics":  # for this very machine only
+            sent["X-Forwarded-For"] = self.address or address_of(self.device)
         if self.device:
             sent["Authorization"] = f"Device {self.device}"
         if body is not None and not isinstance(body, bytes) and not hasattr(body, "__next__"):
@@ -131,7 +145,7 @@ class Stack:
             "PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"),
             "STATE_DIR": self.state, "BIN_DIR": binaries, "LISTEN_ADDRESS": "127.0.0.1",
             "NGINX_WORKERS": "1", "EDGE_RATE": "900000r/s", "EDGE_BURST": "100000",
-            "EDGE_CONNECTIONS": "1000", "DB_INIT_SECRET": SECRET,
+            "EDGE_CONNECTIONS": "1000", "TRUSTED_PROXIES": "127.0.0.1", "DB_INIT_SECRET": SECRET,
             "ALLOWED_ORIGINS": "https://app.example/,https://other.example",
             **logs.SANITIZER_OPTIONS,
         }
