@@ -72,6 +72,7 @@ class Cluster:
         self.hba = list(hba)
         self.process = None
         self._count = 0
+        self._killed = False
         try:
             self._initialise()
             self.start()
@@ -114,6 +115,7 @@ class Cluster:
                 **unprivileged())
         if wait:
             wait_until(self._answers, 60, f"PostgreSQL takes connections; see {self.log}")
+        self._killed = False
 
     def _answers(self):
         assert self.process.poll() is None, open(self.log, encoding="utf-8").read()[-2000:]
@@ -147,6 +149,7 @@ class Cluster:
         self.process.wait(60)
         self.process = None
         wait_until(lambda: not any(alive(pid) for pid in pids), 30, "all processes are gone")
+        self._killed = True
 
     def backends(self):
         """Process ids of the server's children."""
@@ -168,6 +171,8 @@ class Cluster:
 
     def close(self):
         """Stops the server and removes the folder. Safe to repeat."""
+        if self._killed:
+            self.start()  # which removes the shared memory that the killed one left
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 for pid in self.backends():
