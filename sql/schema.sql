@@ -961,7 +961,8 @@ END
 $$;
 
 -- Moves everything of a device's account to a Clerk account, at once and once. The balance goes
--- over as two ledger entries, a bonus both got is taken off by a third; entries themselves never move.
+-- over as two ledger entries, a bonus both got is taken off by a third; entries themselves never
+-- move.
 -- outcome: linked, already_linked (to this account), linked_elsewhere (or no device's account), or
 -- no row: one of the two does not exist.
 CREATE OR REPLACE FUNCTION link_device(p_user_id uuid, p_device_user_id uuid,
@@ -977,7 +978,7 @@ DECLARE
     doubled int;
 BEGIN
     -- In key order, so that two links of the same pair wait instead of deadlocking. NO KEY: a
-    -- movement that changes a balance twice checks its foreign key, with the balance locked already.
+    -- movement that changes a balance twice checks its foreign key, having locked the balance.
     PERFORM 1 FROM users u WHERE u.id IN (p_user_id, p_device_user_id)
     ORDER BY u.id FOR NO KEY UPDATE;
     SELECT * INTO account FROM users u WHERE u.id = p_user_id;

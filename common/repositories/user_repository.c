@@ -65,12 +65,13 @@ STATEMENT(ATTACH_IDENTITY, .query = &query_identity_attach, .kind = STATEMENT_WR
           STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
 
 enum error user_repository_attach_identity(struct database *database, struct text identity,
-                                           const struct uuid *user_id, struct uuid *ret_user_id)
+                                           const struct uuid *user_id, struct uuid *ret_user_id,
+                                           bool *ret_found)
 {
     const struct param params[] = {PARAM_TEXT(identity), PARAM_UUID(*user_id)};
     struct id_row row;
-    enum error err = row_access_one(database, &ATTACH_IDENTITY, params, &row, NULL, NULL);
-    if (!err)
+    enum error err = row_access_one(database, &ATTACH_IDENTITY, params, &row, ret_found, NULL);
+    if (!err && *ret_found)
         *ret_user_id = row.user_id;
     return err;
 }

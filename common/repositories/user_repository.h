@@ -39,10 +39,13 @@ enum error user_repository_adopt_identity(struct database *database,
                                           const struct account_names *names,
                                           struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
 
-/* Lets a new identity lead to user_id; ret_user_id: whose it is now, or was already. */
+/*
+ * Lets a new identity lead to user_id; ret_user_id: whose it is now, or was already. ret_found false:
+ * there is no such account (any more).
+ */
 enum error user_repository_attach_identity(struct database *database, struct text identity,
-                                           const struct uuid *user_id,
-                                           struct uuid *ret_user_id) MUST_CHECK;
+                                           const struct uuid *user_id, struct uuid *ret_user_id,
+                                           bool *ret_found) MUST_CHECK;
 
 enum link_outcome {
     LINK_DONE,      /* everything moved now */

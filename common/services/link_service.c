@@ -51,13 +51,18 @@ static enum error link_once(struct app *app, const struct account *account,
 {
     struct uuid owner;
     bool known = false;
+    bool there = true;
     enum error err =
         user_repository_find_identity(app->database, identity_key(device), &owner, &known);
     if (!err && !known)
         err = user_repository_attach_identity(app->database, identity_key(device),
-                                              &account->user_id, &owner);
+                                              &account->user_id, &owner, &there);
     if (err)
         return err;
+    if (!there) {
+        *ret_found = false;
+        return ERROR_OK;
+    }
     if (!known && uuid_equal(&owner, &account->user_id)) {
         *ret_outcome = LINK_DONE;
         *ret_found = true;

@@ -200,13 +200,13 @@ enum error user_service_export(struct app *app, struct account *account,
     return err;
 }
 
-enum error user_service_erase(struct app *app, const struct account *account)
+/* ret_erased false: there is no such open account (any more). */
+static enum error erase_once(struct app *app, const struct account *account, bool *ret_erased)
 {
     struct cache_key balance = cache_keys_balance(&account->user_id);
     struct cache_write balance_write;
     struct cache_write *writes = NULL;
     struct user_identity_list identities = {.count = 0};
-    bool erased = false;
     enum error err =
         user_repository_identities(app->database, &account->user_id, &identities);
     if (err)
@@ -221,7 +221,7 @@ enum error user_service_erase(struct app *app, const struct account *account)
         cache_write_begin(app->cache, &key, &writes[i]);
     }
     cache_write_begin(app->cache, &balance, &balance_write);
-    err = user_repository_erase(app->database, &account->user_id, &erased);
+    err = user_repository_erase(app->database, &account->user_id, ret_erased);
     cache_write_end(app->cache, &balance_write);
     for (size_t i = 0; i < identities.count; i++)
         cache_write_end(app->cache, &writes[i]);
@@ -229,4 +229,17 @@ out:
     free(writes);
     user_identity_list_done(&identities);
     return err;
+}
+
+enum error user_service_erase(struct app *app, struct account *account)
+{
+    bool erased = false;
+    enum error err = erase_once(app, account, &erased);
+    /* A device that was linked meanwhile is erased with the account it belongs to now. */
+    for (int i = 0; !err && !erased && i < REOPENS_MAX; i++) {
+        err = account_service_reopen(app, account);
+        if (!err)
+            err = erase_once(app, account, &erased);
+    }
+    return !err && !erased ? ERROR_INTERNAL : err;
 }

@@ -41,4 +41,4 @@ enum error user_service_export(struct app *app, struct account *account,
                                const struct export_sink *sink) MUST_CHECK;
 
 /* Erases the person and keeps the books. Safe to repeat. */
-enum error user_service_erase(struct app *app, const struct account *account) MUST_CHECK;
+enum error user_service_erase(struct app *app, struct account *account) MUST_CHECK;

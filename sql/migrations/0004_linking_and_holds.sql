@@ -1,8 +1,8 @@
 -- Linking accounts, holds, keys of other services, and what makes every request repeatable.
 
 -- merged_into: the account a device's account was linked to. closed_at: since when a balance
--- belongs to nobody any more (linked away, or its person erased); every movement refuses it as if it
--- did not exist, so that a request which was under way looks its identity up again.
+-- belongs to nobody any more (linked away, or its person erased); every movement refuses it as if
+-- it did not exist, so that a request which was under way looks its identity up again.
 ALTER TABLE users ADD COLUMN IF NOT EXISTS merged_into uuid;
 ALTER TABLE user_tokens ADD COLUMN IF NOT EXISTS closed_at timestamp;
 CREATE INDEX IF NOT EXISTS users_merged_into_idx ON users (merged_into)

@@ -129,8 +129,8 @@ def test_deep_nesting(client, pattern, depth):
     assert_unchanged(client)
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e400", "9223372036854775808", "9" * 400, "1" * 60000,
-                                    "1e-400", "0." + "1" * 1000])
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9223372036854775808", "9" * 400,
+                                    "1" * 60000, "1e-400", "0." + "1" * 1000])
 def test_huge_numbers_in_ignored_fields_do_no_harm(client, number):
     body = f'{{"imageUrl":"{IMAGE}","x":{number}}}'.encode()
     assert client.post("/api/generations", body).status in (201, 400)

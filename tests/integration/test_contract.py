@@ -294,7 +294,8 @@ def raw(stack, data, timeout=15):
 ])
 def test_what_is_no_http_request(stack, data):
     answer = raw(stack, data)
-    assert b" 400 " in answer.split(b"\r\n")[0] or b" 505 " in answer.split(b"\r\n")[0], answer[:300]
+    status = answer.split(b"\r\n")[0]
+    assert b" 400 " in status or b" 505 " in status, answer[:300]
     assert b'"success":false' in answer
     assert b"X-Request-Id: " in answer
 

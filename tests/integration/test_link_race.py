@@ -112,9 +112,9 @@ class Round:
             self.results.append(result)
 
     def claim(self, connection, identity):
-        operation, (claimed, amount, _) = self.for_owner(
+        operation, (outcome, amount, _) = self.for_owner(
             connection, identity, "SELECT * FROM claim_daily_bonus(%s, %s, NULL)")
-        self.note("entry", operation, amount if claimed else None)
+        self.note("entry", operation, amount if outcome == "done" else None)
 
     def spend(self, connection, identity):
         amount = self.pick.randint(1, 6)
@@ -125,8 +125,8 @@ class Round:
     def generate(self, connection, identity):
         operation, row = self.for_owner(
             connection, identity,
-            "SELECT * FROM record_generation(%s, %s, 'u', 'p', 't', '1K', '', false)")
-        assert row[0], row
+            "SELECT * FROM record_generation(%s, %s, 'u', 'p', 't', '1K', '', false, NULL)")
+        assert row[0] == "done", row
         self.note("generation", operation, None)
 
     def link(self, connection, identity):
