@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -58,7 +59,8 @@ class Bench:
         step("starting an instance")
         self.instance = Instance(self.binaries)
         self.cleanup.callback(self.instance.close)
-        self.instance.allow_connections()
+        if any(name.startswith("pgbench") for name in self.names):
+            self.instance.allow_connections()
         self.details["settings"] = self.instance.settings()
         self._take_memory("idle")
         self._fill(self.instance, self.size.users)
@@ -132,7 +134,7 @@ class Bench:
             for shape, base in zip(shapes, bases):
                 row = (rows.cached(self.instance, name, base, False) if name == "node_cached" else
                        rows.spend(self.instance, name, rows.READ_CONNECTIONS, base))
-                row.remark = f"{shape[0]} processes, {shape[1]} connections each"
+                row.remark = f"{shape[0]} process(es), pool of {shape[1]} each"
                 candidates[shape] = row
             if name in self.names:
                 made[name] = candidates[self._probe(name, candidates)]
@@ -233,6 +235,8 @@ def read_arguments():
 def main():
     """Exit status 0 when everything was measured and every check of itself held."""
     arguments = read_arguments()
+    # Ends like an interrupt: what was started is taken down.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     about = machine()
     if about["load"] > BUSY_LOAD * about["processors"]:
         step(f"others are at work here (load {about['load']:.1f}): trust the ratios only")

@@ -61,9 +61,9 @@ def measure(row, seconds):
     sample = row.run(seconds)
     if row.writes:
         _wait_quiet(row.instance)
-        _check_entries(row, sample, row.instance.entries() - entries)
+        check_entries(row, sample, row.instance.entries() - entries)
     if counts:
-        _check_cache(row, counts, row.instance.cache_counts())
+        check_cache(row, counts, row.instance.cache_counts())
     row.instance.forget_access_log()
     return sample
 
@@ -76,7 +76,7 @@ def _wait_quiet(instance):
         30, "the database is idle")
 
 
-def _check_entries(row, sample, made):
+def check_entries(row, sample, made):
     """What was acknowledged is there, and no more than what was under way besides: requests cut off
     at the end of this run, and those of the warm-up that were still queued when it began."""
     most = sample.operations + 2 * row.clients * row.writes
@@ -85,7 +85,9 @@ def _check_entries(row, sample, made):
                         f" (at most {most} expected)")
 
 
-def _check_cache(row, before, after):
+def check_cache(row, before, after):
+    """before, after: (hits, misses) of all time. A row of warm reads hit, one of first reads missed,
+    but for the few whose entries ended meanwhile."""
     hits, misses = (now - then for now, then in zip(after, before))
     wrong = misses if row.cache == "warm" else hits
     if wrong > CACHE_SLIP * (hits + misses) or hits + misses == 0:
