@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 
-from tests.bench import load, peers, report, rows, single
+from tests.bench import peers, processor, report, rows, single
 from tests.bench.instance import Instance
 from tests.bench.load import LoadError
 from tests.support.process import REPOSITORY
 
 STARTED = time.monotonic()
-BUSY_LOAD = 0.5  # processes that run, for each processor, above which others are at work
+BUSY_SHARE = 0.1  # of the processors, in use before anything was started: others are at work
 
 
 @dataclasses.dataclass
@@ -214,7 +214,8 @@ def machine():
         ["git", "-c", f"safe.directory={REPOSITORY}", "-C", REPOSITORY, "describe", "--always",
          "--dirty"], capture_output=True, text=True, check=False).stdout.strip()
     return {"processors": os.cpu_count(), "model": ", ".join(sorted(models)),
-            "kernel": platform.release(), "commit": commit, "load": os.getloadavg()[0]}
+            "kernel": platform.release(), "commit": commit,
+            "busy_before": processor.busy_share(1, time.sleep)}
 
 
 def read_arguments():
@@ -238,18 +239,22 @@ def main():
     # Ends like an interrupt: what was started is taken down.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     about = machine()
-    if about["load"] > BUSY_LOAD * about["processors"]:
-        step(f"others are at work here (load {about['load']:.1f}): trust the ratios only")
+    if about["busy_before"] > BUSY_SHARE:
+        step(f"others use {about['busy_before']:.0%} of this machine: only processor times mean"
+             " something, for programs of many processes get more of what is left")
     bench = Bench(arguments.binaries, QUICK if arguments.quick else FULL, arguments.names)
     try:
         bench.run()
     except LoadError as problem:
         sys.exit(f"bench: {problem}")
+    about["busy_after"] = processor.busy_share(1, time.sleep)
     found = report.ratios(bench.results, bench.singles)
     print()
     print("\n".join([
         f"{about['processors']} x {about['model']}, load generator included; PostgreSQL "
         + ", ".join(f"{name} {value}" for name, value in bench.details["settings"].items()),
+        f"others used {about['busy_before']:.0%} of the processors before,"
+        f" {about['busy_after']:.0%} after",
         f"commit {about['commit']}; median of {bench.size.rounds} rounds of"
         f" {bench.size.seconds} s{', QUICK: no numbers to keep' if arguments.quick else ''}", "",
         *report.table(bench.results, bench.remarks, found)]))

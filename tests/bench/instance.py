@@ -49,6 +49,7 @@ class Instance:
         self.users = 0
         self.position = 0  # how far first touches have come
         self.service_key = None
+        self.peers = []    # process ids of programs that stand behind its nginx as well
 
     # --- the database ---
 

@@ -26,7 +26,8 @@ class LoadError(Exception):
 
 @dataclasses.dataclass
 class Sample:
-    """One run. operations: acknowledged; positions: how far a sequence went (wrk)."""
+    """One run. operations: acknowledged; positions: how far a sequence went (wrk); cpu_us: processor
+    time an operation, by part (processor.py)."""
 
     rate: float     # operations a second
     p50_ms: float
@@ -34,6 +35,7 @@ class Sample:
     p999_ms: float
     operations: int
     positions: int = 0
+    cpu_us: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass

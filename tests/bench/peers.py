@@ -50,6 +50,7 @@ class Bare:
             program = os.path.join(os.path.dirname(binaries), "tests", "bench", "bare")
             self.process = subprocess.Popen(
                 [program, answer, str(BARE_THREADS)], stdin=listener)
+        instance.peers.append(self.process.pid)
         self.nginx = (upstream("bench-bare", path), BARE_LOCATIONS)
 
     def close(self):
@@ -68,6 +69,7 @@ class Node:
                 "PATH": os.environ["PATH"], "NODE_ENV": "production", "SOCKET": path,
                 "DATABASE_URL": instance.url, "POOL": str(pool), "WORKERS": str(workers),
                 "QUERIES": f"{REPOSITORY}/sql/queries"})
+        instance.peers.append(self.process.pid)
         try:
             wait_until(lambda: self._listens(path), 30, f"{self.name} listens")
         except BaseException:

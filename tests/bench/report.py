@@ -2,6 +2,8 @@
 
 import statistics
 
+from tests.bench.processor import PARTS
+
 # name of the ratio: (row, reference row, the least rate, the most p99, both as a multiple of the
 # reference's; None: no target). "spend" stands for the best number of connections, "reference" for
 # pgbench at its best.
@@ -33,9 +35,12 @@ TARGETS = {
 
 
 def medians(samples):
-    """{rate, p50_ms, p99_ms, p999_ms}: each the median over the rounds."""
-    return {field: round(statistics.median(getattr(sample, field) for sample in samples), 3)
-            for field in ("rate", "p50_ms", "p99_ms", "p999_ms")}
+    """{rate, p50_ms, p99_ms, p999_ms, cpu_us}: each the median over the rounds."""
+    return {
+        **{field: round(statistics.median(getattr(sample, field) for sample in samples), 3)
+           for field in ("rate", "p50_ms", "p99_ms", "p999_ms")},
+        "cpu_us": {part: round(statistics.median(sample.cpu_us[part] for sample in samples), 1)
+                   for part in samples[0].cpu_us}}
 
 
 def _best(names, results):
@@ -82,11 +87,16 @@ def verdict(name, value):
 
 def table(results, remarks, found):
     """The lines of the report."""
-    lines = [f"{'row':<20} {'per second':>11} {'p50 ms':>9} {'p99 ms':>9} {'p99.9 ms':>9}"]
+    lines = [f"{'':<60}  processor us an operation",
+             f"{'row':<20} {'per second':>10} {'p50 ms':>8} {'p99 ms':>8} {'p99.9 ms':>9} "
+             + "".join(f"{part:>9}" for part in (*PARTS, "all"))]
     for name, samples in results.items():
         middle = medians(samples)
-        lines.append(f"{name:<20} {middle['rate']:>11,.0f} {middle['p50_ms']:>9.2f}"
-                     f" {middle['p99_ms']:>9.2f} {middle['p999_ms']:>9.2f}  {remarks[name]}".rstrip())
+        parts = [middle["cpu_us"][part] for part in PARTS]
+        lines.append(f"{name:<20} {middle['rate']:>10,.0f} {middle['p50_ms']:>8.2f}"
+                     f" {middle['p99_ms']:>8.2f} {middle['p999_ms']:>9.2f} "
+                     + "".join(f"{used:>9.1f}" for used in (*parts, sum(parts)))
+                     + f"  {remarks[name]}")
     lines += ["", f"{'ratio':<26} {'value':>8}  target"]
     for name, value in found.items():
         if value is not None:

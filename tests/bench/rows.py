@@ -7,6 +7,7 @@ from typing import Callable, Optional
 from tests.bench import data, load
 from tests.bench.instance import Instance
 from tests.bench.load import LoadError, Requests, Sample
+from tests.bench.processor import Processor
 from tests.support.postgres import programs_folder
 from tests.support.process import wait_until
 
@@ -58,9 +59,11 @@ def measure(row, seconds):
     _wait_quiet(row.instance)
     entries = row.instance.entries() if row.writes else 0
     counts = row.instance.cache_counts() if row.cache else None
+    processor = Processor(row.instance)
     sample = row.run(seconds)
+    _wait_quiet(row.instance)
+    sample.cpu_us = processor.microseconds(sample.operations)
     if row.writes:
-        _wait_quiet(row.instance)
         check_entries(row, sample, row.instance.entries() - entries)
     if counts:
         check_cache(row, counts, row.instance.cache_counts())

@@ -27,6 +27,11 @@ def test_a_quick_run_of_some_rows(binaries, tmp_path):
     for row in made["rows"].values():
         assert row["rate"] > 0 and 0 < row["p50_ms"] <= row["p99_ms"] <= row["p999_ms"], row
         assert len(row["rounds"]) == made["size"]["rounds"]
+        assert set(row["cpu_us"]) == {"load", "nginx", "program", "postgres"}
+    # Who works in which row, and who does not.
+    assert made["rows"]["spend_32"]["cpu_us"]["postgres"] > 10
+    assert made["rows"]["cached"]["cpu_us"]["program"] > 1
+    assert made["rows"]["bare"]["cpu_us"]["program"] > 1
     assert set(made["ratios"]) == set(made["targets"])
     measured = {name for name, value in made["ratios"].items() if value is not None}
     assert measured == {"cached_vs_bare", "cached_p99_vs_bare", "pss_idle_mb", "pss_loaded_mb"}
