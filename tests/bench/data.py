@@ -7,8 +7,9 @@ USER_ID = ("(lpad(to_hex(({n} * 2654435761) %% 4294967296), 8, '0') || '-0000-40
 
 FIRST_ENTRY = 1_000_000_000  # tokens; enough for any run, and a single user's too
 
-# Entries of a user are an hour apart, each with the balance after it. Rows go in in the order of the
-# keys, so that indexes are written once. "replica" leaves out the trigger that would open accounts.
+# Entries of a user are an hour apart, each with the balance after it. Rows go in in the order of
+# the keys, so that indexes are written once. "replica" leaves out the trigger that would open
+# accounts.
 STATEMENTS = (
     "SET session_replication_role = replica",
     "SET synchronous_commit = off",

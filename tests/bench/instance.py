@@ -1,4 +1,4 @@
-"""The instance under test, made by scripts/up as a user makes it, and what can be asked about it."""
+"""The instance under test, made by scripts/up as a user makes it, and what it can be asked."""
 
 import contextlib
 import os

@@ -26,8 +26,8 @@ class LoadError(Exception):
 
 @dataclasses.dataclass
 class Sample:
-    """One run. operations: acknowledged; positions: how far a sequence went (wrk); cpu_us: processor
-    time an operation, by part (processor.py)."""
+    """One run. operations: acknowledged; positions: how far a sequence went (wrk); cpu_us:
+    processor time an operation, by part (processor.py)."""
 
     rate: float     # operations a second
     p50_ms: float

@@ -89,8 +89,8 @@ def check_entries(row, sample, made):
 
 
 def check_cache(row, before, after):
-    """before, after: (hits, misses) of all time. A row of warm reads hit, one of first reads missed,
-    but for the few whose entries ended meanwhile."""
+    """before, after: (hits, misses) of all time. A row of warm reads hit, one of first reads
+    missed, but for the few whose entries ended meanwhile."""
     hits, misses = (now - then for now, then in zip(after, before))
     wrong = misses if row.cache == "warm" else hits
     if wrong > CACHE_SLIP * (hits + misses) or hits + misses == 0:

@@ -1,6 +1,6 @@
 // The peer of the benchmark: GET /api/tokens and POST /api/ledger/spend as one would write them in
-// Node.js today, with Fastify, pg and a cache in the process. The same statements on the same tables,
-// the same fields in the answers.
+// Node.js today, with Fastify, pg and a cache in the process. The same statements on the same
+// tables, the same fields in the answers.
 // Environment: SOCKET (path of a Unix socket to make), DATABASE_URL, POOL (connections a worker),
 // WORKERS (processes), QUERIES (folder of the statements).
 //
@@ -147,7 +147,8 @@ function addBalance(app, pool) {
         return rows[0]?.user_id;
     }
 
-    app.get('/api/tokens', { schema: { response: { 200: BALANCE_SCHEMA } } }, async (request, reply) => {
+    const schema = { response: { 200: BALANCE_SCHEMA } };
+    app.get('/api/tokens', { schema }, async (request, reply) => {
         const user = await resolve(request.headers.authorization);
         if (!user) return failure(reply, 401, 'unauthorized');
         let data = balances.get(user);
