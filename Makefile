@@ -60,8 +60,8 @@ HANDLERS := $(HANDLER_SOURCES:handlers/%.c=$(OUT)/bin/%)
 TOOLS := $(TOOL_SOURCES:tools/%.c=$(OUT)/bin/%)
 SUPERVISOR := $(OUT)/bin/supervisor
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/unit/%)
-# What the Python tests drive: no tests by themselves.
-DRIVERS := $(OUT)/tests/clerk/verify
+# What the Python tests and the benchmark drive: no tests by themselves.
+DRIVERS := $(OUT)/tests/clerk/verify $(OUT)/tests/bench/bare
 
 .PHONY: all help handlers unit check clean
 all: $(HANDLERS) $(TOOLS) $(SUPERVISOR)

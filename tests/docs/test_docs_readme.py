@@ -15,7 +15,7 @@ from tests.support.process import REPOSITORY
 ROOT = Path(REPOSITORY)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = ["README.md", "CHANGELOG.md", "docs/configuration.md", "docs/troubleshooting.md",
-         "docs/ledger.md"]
+         "docs/ledger.md", "docs/performance.md"]
 DEVICE = "device_readme_sample_1"
 
 

@@ -10,7 +10,6 @@ are pinned by tests/clerk/package-lock.json and installed once by npm ci.
 
 import base64
 import contextlib
-import fcntl
 import http.server
 import json
 import os
@@ -19,25 +18,13 @@ import subprocess
 import threading
 import time
 
+from tests.support import npm
 from tests.support.process import REPOSITORY, end
 
 FOLDER = os.path.join(REPOSITORY, "tests", "clerk")
 PARTIES = ("https://app.example", "https://other.example")
 MACHINE_CATEGORY = "cl_B7d4PD333AAA"
 SESSION_CATEGORY = "cl_B7d4PD111AAA"
-
-
-def install():
-    """npm ci, unless what the lock file names is there. Safe when several runs begin at once."""
-    marker = os.path.join(FOLDER, "node_modules", ".package-lock.json")
-    lock = os.path.join(FOLDER, "package-lock.json")
-    with open(os.path.join(FOLDER, "package.json"), encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.path.exists(marker) and os.path.getmtime(marker) >= os.path.getmtime(lock):
-            return
-        done = subprocess.run(["npm", "ci"], cwd=FOLDER, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def part(value):
@@ -62,7 +49,7 @@ class Issuer:
     """Keys, tokens, and @clerk/backend's opinion of them."""
 
     def __init__(self):
-        install()
+        npm.install(FOLDER)
         self.process = subprocess.Popen(
             ["node", "issuer.mjs"], cwd=FOLDER, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={"PATH": os.environ["PATH"]}, text=True, encoding="utf-8")

@@ -46,7 +46,8 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
-def _programs():
+def programs_folder():
+    """Where the programs of the newest PostgreSQL are."""
     found = sorted(
         glob.glob("/usr/lib/postgresql/*/bin/postgres"),
         key=lambda path: int(path.split("/")[4]),
@@ -59,7 +60,7 @@ class Cluster:
     """One cluster. settings: entries of postgresql.conf; hba: lines before the one that trusts."""
 
     def __init__(self, durable=False, settings=None, hba=()):
-        self.programs = _programs()
+        self.programs = programs_folder()
         # Not listable, but open to whoever knows the random name: the handlers may run as another
         # user than the cluster.
         self.folder = tempfile.mkdtemp(prefix="dl-pg-", dir="/tmp")

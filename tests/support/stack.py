@@ -132,10 +132,10 @@ class Client:
 
 
 class Stack:
-    """See the head of the file. database_url None: whatever env says."""
+    """See the head of the file. database_url None: whatever env says, else a cluster of its own."""
 
-    def __init__(self, database_url, binaries, env=None):
-        self.state = tempfile.mkdtemp(prefix="dl-st-", dir="/tmp")
+    def __init__(self, database_url, binaries, env=None, folder="/tmp"):
+        self.state = tempfile.mkdtemp(prefix="dl-st-", dir=folder)
         os.chmod(self.state, 0o755)
         self.binaries = binaries
         self.deaths_expected = False

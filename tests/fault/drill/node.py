@@ -14,7 +14,7 @@ import psycopg2
 
 from tests.fault.drill.disk import Disk
 from tests.fault.drill.proxy import server_socket
-from tests.support.postgres import STOP_SIGNALS, SUPERUSER, _programs
+from tests.support.postgres import STOP_SIGNALS, SUPERUSER, programs_folder
 from tests.support.process import alive, children, give_away, wait_until
 
 DISK_MEBIBYTES = 640  # some 300 for ten minutes of load, and WAL
@@ -46,7 +46,7 @@ class Node:
 
     def __init__(self, name):
         self.name = name
-        self.programs = _programs()
+        self.programs = programs_folder()
         self.folder = tempfile.mkdtemp(prefix=f"dl-{name}-", dir="/tmp")
         os.chmod(self.folder, 0o711)
         give_away(self.folder)
