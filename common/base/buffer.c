@@ -60,12 +60,16 @@ void buffer_commit(struct buffer *buffer, size_t len)
 
 void buffer_append(struct buffer *buffer, const void *data, size_t len)
 {
-    char *to = buffer_reserve(buffer, len);
+    /* Most of what is appended is short and fits: no call for it. */
+    bool fits = buffer->err == ERROR_OK && len <= buffer->max - buffer->len &&
+                len < buffer->capacity - buffer->len;
+    char *to = fits ? buffer->data + buffer->len : buffer_reserve(buffer, len);
     if (!to)
         return;
     if (len > 0)
         memcpy(to, data, len);
-    buffer_commit(buffer, len);
+    buffer->len += len;
+    to[len] = '\0';
 }
 
 void buffer_append_char(struct buffer *buffer, char c)

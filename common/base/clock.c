@@ -1,7 +1,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <time.h>
 
 #define US_PER_SECOND INT64_C(1000000)
@@ -42,18 +41,41 @@ int32_t clock_day(int64_t unix_us)
     return (int32_t)(unix_us % US_PER_DAY < 0 ? day - 1 : day);
 }
 
+/* Writes value in decimal with at least width digits, and returns where it ends. */
+static char *put_number(char *to, uint64_t value, int width)
+{
+    char digits[20];
+    int count = 0;
+    while (value > 0 || count < width) {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    }
+    while (count > 0)
+        *to++ = digits[--count];
+    return to;
+}
+
 size_t clock_format_time(int64_t unix_us, char buffer[static CLOCK_TIME_SIZE])
 {
+    static const struct {
+        char before;
+        uint8_t width;
+        uint16_t modulus;
+        int32_t unit_ms;
+    } PARTS[] = {{'T', 2, 24, 3600000}, {':', 2, 60, 60000}, {':', 2, 60, 1000}, {'.', 3, 1000, 1}};
     int32_t day = clock_day(unix_us);
     /* By remainder: the start of the first day there is would be out of range. */
     int64_t rest_us = unix_us % US_PER_DAY;
     int64_t rest_ms = (rest_us < 0 ? rest_us + US_PER_DAY : rest_us) / 1000;
-    char date[CLOCK_DATE_SIZE];
-    clock_format_date(day, date);
-    int len = snprintf(buffer, CLOCK_TIME_SIZE, "%s%c%02d:%02d:%02d.%03dZ", date, 'T',
-                       (int)(rest_ms / 3600000), (int)(rest_ms / 60000 % 60),
-                       (int)(rest_ms / 1000 % 60), (int)(rest_ms % 1000));
-    return len > 0 && len < CLOCK_TIME_SIZE ? (size_t)len : CLOCK_TIME_SIZE - 1;
+    char *p = buffer + clock_format_date(day, buffer);
+    for (size_t i = 0; i < sizeof(PARTS) / sizeof(PARTS[0]); i++) {
+        *p++ = PARTS[i].before;
+        p = put_number(p, (uint64_t)(rest_ms / PARTS[i].unit_ms % PARTS[i].modulus),
+                       PARTS[i].width);
+    }
+    *p++ = 'Z';
+    *p = '\0';
+    return (size_t)(p - buffer);
 }
 
 /* Days since 1970-01-01 of a proleptic Gregorian date, counted in 400-year eras from 1 March. */
@@ -79,8 +101,16 @@ size_t clock_format_date(int32_t days, char buffer[static CLOCK_DATE_SIZE])
     int day = (int)(day_of_year - (153 * shifted_month + 2) / 5 + 1);
     int month = (int)(shifted_month < 10 ? shifted_month + 3 : shifted_month - 9);
     int64_t year = year_of_era + era * 400 + (month <= 2);
-    int len = snprintf(buffer, CLOCK_DATE_SIZE, "%04d-%02d-%02d", (int)year, month, day);
-    return len > 0 && len < CLOCK_DATE_SIZE ? (size_t)len : CLOCK_DATE_SIZE - 1;
+    char *p = buffer;
+    if (year < 0)
+        *p++ = '-';
+    p = put_number(p, (uint64_t)(year < 0 ? -year : year), year < 0 ? 3 : 4);
+    *p++ = '-';
+    p = put_number(p, (uint64_t)month, 2);
+    *p++ = '-';
+    p = put_number(p, (uint64_t)day, 2);
+    *p = '\0';
+    return (size_t)(p - buffer);
 }
 
 /* Reads exactly count digits at *p and moves it. Returns -1 when they are not there. */

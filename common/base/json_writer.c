@@ -124,10 +124,37 @@ static void append_repaired(struct buffer *out, struct text value)
     }
 }
 
+/* A string of characters that stand for themselves. */
+static void append_plain(struct json_writer *json, const char *value, size_t len)
+{
+    separate(json);
+    char *to = buffer_reserve(json->out, len + 2);
+    if (!to)
+        return;
+    to[0] = '"';
+    memcpy(to + 1, value, len);
+    to[len + 1] = '"';
+    buffer_commit(json->out, len + 2);
+}
+
+static bool is_plain(struct text value)
+{
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char c = (unsigned char)value.data[i];
+        if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+            return false;
+    }
+    return true;
+}
+
 void json_text(struct json_writer *json, struct text value)
 {
     if (!value.data) {
         json_null(json);
+        return;
+    }
+    if (is_plain(value)) {
+        append_plain(json, value.data, value.len);
         return;
     }
     separate(json);
@@ -155,21 +182,21 @@ void json_uuid(struct json_writer *json, const struct uuid *value)
 {
     char text[UUID_TEXT_SIZE];
     uuid_format(value, text);
-    json_text(json, (struct text){text, UUID_TEXT_SIZE - 1});
+    append_plain(json, text, UUID_TEXT_SIZE - 1);
 }
 
 void json_time(struct json_writer *json, int64_t unix_us)
 {
     char text[CLOCK_TIME_SIZE];
     size_t len = clock_format_time(unix_us, text);
-    json_text(json, (struct text){text, len});
+    append_plain(json, text, len);
 }
 
 void json_date(struct json_writer *json, int32_t days)
 {
     char text[CLOCK_DATE_SIZE];
     size_t len = clock_format_date(days, text);
-    json_text(json, (struct text){text, len});
+    append_plain(json, text, len);
 }
 
 void json_member_null(struct json_writer *json, const char *name)

@@ -40,11 +40,17 @@ void response_begin(struct response *response, const struct gateway *gateway)
 
 void response_header(struct response *response, const char *name, const char *value)
 {
+    size_t name_len = strlen(name);
+    size_t value_len = strlen(value);
     assert(!strpbrk(name, "\r\n:") && !strpbrk(value, "\r\n"));
-    buffer_append_string(&response->headers, name);
-    buffer_append(&response->headers, ": ", 2);
-    buffer_append_string(&response->headers, value);
-    buffer_append(&response->headers, "\r\n", 2);
+    char *to = buffer_reserve(&response->headers, name_len + value_len + 4);
+    if (!to)
+        return;
+    memcpy(to, name, name_len);
+    memcpy(to + name_len, ": ", 2);
+    memcpy(to + name_len + 2, value, value_len);
+    memcpy(to + name_len + 2 + value_len, "\r\n", 2);
+    buffer_commit(&response->headers, name_len + value_len + 4);
 }
 
 struct json_writer *response_json(struct response *response, int status)
@@ -141,16 +147,24 @@ void response_fail(struct response *response, enum error err, bool english)
     json_end_object(json);
 }
 
+static void number_header(struct buffer *headers, struct text name, int64_t value)
+{
+    buffer_append_text(headers, name);
+    buffer_append_int(headers, value);
+    buffer_append(headers, "\r\n", 2);
+}
+
 /* The header lines, sent in one piece with what there is of the body. */
 static bool send_all(struct response *response, bool with_length)
 {
     struct buffer *headers = &response->headers;
     struct text body = buffer_text(&response->body);
     if (response->content_type)
-        buffer_append_format(headers, "Content-Type: %s\r\n", response->content_type);
+        response_header(response, "Content-Type", response->content_type);
     if (with_length && response->status != 204)
-        buffer_append_format(headers, "Content-Length: %zu\r\n", body.len);
-    buffer_append_format(headers, "Status: %d\r\n\r\n", response->status);
+        number_header(headers, TEXT_LITERAL("Content-Length: "), (int64_t)body.len);
+    number_header(headers, TEXT_LITERAL("Status: "), response->status);
+    buffer_append(headers, "\r\n", 2);
     const struct gateway *gateway = response->gateway;
     if (buffer_error(headers) ||
         !gateway->write(gateway->context, headers->data, headers->len) ||

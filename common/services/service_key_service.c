@@ -14,10 +14,14 @@ enum { HASH_TEXT_SIZE = 2 * DIGEST_BYTES + 1 };
 
 static void hash_key(struct text key, char hash[static HASH_TEXT_SIZE])
 {
+    static const char DIGITS[] = "0123456789abcdef";
     unsigned char digest[DIGEST_BYTES];
     digest_sha256(key, digest);
-    for (size_t i = 0; i < DIGEST_BYTES; i++)
-        snprintf(hash + 2 * i, 3, "%02x", digest[i]);
+    for (size_t i = 0; i < DIGEST_BYTES; i++) {
+        hash[2 * i] = DIGITS[digest[i] >> 4];
+        hash[2 * i + 1] = DIGITS[digest[i] & 15];
+    }
+    hash[HASH_TEXT_SIZE - 1] = '\0';
 }
 
 static struct cache_key cache_key_of(struct text hash)

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,6 +15,7 @@
 #include <sys/time.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -23,6 +25,8 @@
 #include "http/gateway_fastcgi.h"
 
 enum { THREADS = 2, KEPT = 20 };
+
+static int threads; /* of the server */
 
 static enum error answer_echo(struct app *app, struct request *request, struct response *response)
 {
@@ -56,6 +60,30 @@ static enum error answer_timeouts(struct app *app, struct request *request,
     return ERROR_OK;
 }
 
+/* Answers when as many as the server has threads are in here at once. */
+static enum error answer_together(struct app *app, struct request *request,
+                                  struct response *response)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t all_in = PTHREAD_COND_INITIALIZER;
+    static int count, rounds;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 8;
+    pthread_mutex_lock(&lock);
+    int round = rounds;
+    if (++count == threads) {
+        count = 0;
+        rounds++;
+        pthread_cond_broadcast(&all_in);
+    }
+    int rc = 0;
+    while (round == rounds && rc == 0)
+        rc = pthread_cond_timedwait(&all_in, &lock, &until);
+    pthread_mutex_unlock(&lock);
+    return rc == 0 ? answer_echo(app, request, response) : ERROR_OVERLOADED;
+}
+
 static enum error stream_then_fail(struct app *app, struct request *request,
                                    struct response *response)
 {
@@ -76,8 +104,9 @@ static const struct route ROUTES[] = {
     {"POST", "/slow", answer_slowly, 0},
     {"GET", "/timeouts", answer_timeouts, 0},
     {"GET", "/stream", stream_then_fail, 0},
+    {"POST", "/together", answer_together, 0},
 };
-static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 4};
+static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 5};
 
 static struct sockaddr_un address;
 static socklen_t address_len;
@@ -95,7 +124,7 @@ static int serve_in_child(int listen_fd)
     static struct app app = {.handler = "test", .config = &config};
     struct router *router = router_new(&app, &HANDLER);
     struct serve_options options = {
-        .listen_fd = listen_fd, .threads = THREADS, .router = router, .on_ready = tell_ready};
+        .listen_fd = listen_fd, .threads = threads, .router = router, .on_ready = tell_ready};
     if (!router || !fastcgi_library_init())
         return 100;
     enum error err = serve_run(&options);
@@ -103,11 +132,11 @@ static int serve_in_child(int listen_fd)
     return (int)err;
 }
 
-static int start_server(void **state)
+static int start_server_of(int thread_count)
 {
     int ready[2];
     char byte;
-    (void)state;
+    threads = thread_count;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     address = (struct sockaddr_un){.sun_family = AF_UNIX}; /* any free abstract name */
     address_len = sizeof(address);
@@ -125,6 +154,19 @@ static int start_server(void **state)
     ssize_t n = read(ready[0], &byte, 1);
     close(ready[0]);
     return n == 1 ? 0 : -1;
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    return start_server_of(THREADS);
+}
+
+/* More threads than wait for events at a time, however many processors there are. */
+static int start_large_server(void **state)
+{
+    (void)state;
+    return start_server_of((int)sysconf(_SC_NPROCESSORS_ONLN) + 8);
 }
 
 /* Waits for the end of the server; -1 when it takes longer than limit_ms. */
@@ -147,7 +189,7 @@ static int stop_server(void **state)
     if (server == 0)
         return 0;
     kill(server, SIGTERM);
-    int status = await_exit(3000);
+    int status = await_exit(10000);
     if (server != 0) {
         kill(server, SIGKILL);
         waitpid(server, &status, 0);
@@ -158,7 +200,7 @@ static int stop_server(void **state)
 
 static int open_connection(void)
 {
-    struct timeval limit = {.tv_sec = 3};
+    struct timeval limit = {.tv_sec = 10};
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, address_len), 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
@@ -217,6 +259,30 @@ static void test_concurrent_requests(void **state)
     }
     for (int i = KEPT - 1; i >= 0; i--) {
         expect_end(fds[i], "word");
+        close(fds[i]);
+    }
+}
+
+/* All threads serve at once, and again after most of them had nothing to wait for. */
+static void test_threads_that_were_idle(void **state)
+{
+    (void)state;
+    int fds[THREADS_MAX];
+    assert_true(threads <= THREADS_MAX);
+    for (int i = 0; i < threads; i++)
+        fds[i] = open_connection();
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < threads; i++)
+            send_request(fds[i], "POST", "/together", TEXT_LITERAL("word"));
+        for (int i = 0; i < threads; i++)
+            expect_end(fds[i], "word");
+    }
+    kill(server, SIGTERM);
+    /* Leaving, it is all there for the connections it has. */
+    for (int i = 0; i < threads; i++)
+        send_request(fds[i], "POST", "/together", TEXT_LITERAL("last"));
+    for (int i = 0; i < threads; i++) {
+        expect_end(fds[i], "last");
         close(fds[i]);
     }
 }
@@ -313,7 +379,7 @@ static void test_idle_exit(void **state)
     expect_echo(fd, "word");
     close(fd);
     kill(server, SIGTERM);
-    assert_int_equal(await_exit(1000), ERROR_OK);
+    assert_int_equal(await_exit(5000), ERROR_OK);
 }
 
 /* After SIGTERM: kept connections are served, new ones are left to the next process. */
@@ -332,7 +398,7 @@ static void test_drain(void **state)
     expect_echo(kept, "still");
     assert_int_equal(waitpid(server, NULL, WNOHANG), 0);
     close(kept);
-    assert_int_equal(await_exit(1000), ERROR_OK);
+    assert_int_equal(await_exit(5000), ERROR_OK);
     close(late);
 }
 
@@ -340,20 +406,20 @@ static void test_drain_waits_for_a_request(void **state)
 {
     (void)state;
     int fd = open_connection();
+    expect_echo(fd, "accepted");
     send_request(fd, "POST", "/slow", TEXT_LITERAL("finished"));
-    clock_sleep_ms(30);
     kill(server, SIGTERM);
     kill(server, SIGTERM);
     expect_end(fd, "finished");
     close(fd);
-    assert_int_equal(await_exit(1000), ERROR_OK);
+    assert_int_equal(await_exit(5000), ERROR_OK);
 }
 
 static void test_interrupt_ends_it_too(void **state)
 {
     (void)state;
     kill(server, SIGINT);
-    assert_int_equal(await_exit(1000), ERROR_OK);
+    assert_int_equal(await_exit(5000), ERROR_OK);
 }
 
 /* Nothing to listen on: it cannot start, and says so. */
@@ -377,6 +443,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_kept_connections_pin_no_thread),
         TEST(test_concurrent_requests),
+        cmocka_unit_test_setup_teardown(test_threads_that_were_idle, start_large_server,
+                                        stop_server),
         TEST(test_partial_record),
         TEST(test_broken_connections),
         TEST(test_body_above_the_cap),
