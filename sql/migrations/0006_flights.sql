@@ -17,6 +17,7 @@ RETURNS TABLE (place int, outcome text, balance int)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
+    present timestamp := clock_timestamp() AT TIME ZONE 'utc';
     busy int[] := '{}';   -- places of movements whose key somebody else is using
     apart uuid[] := '{}'; -- users whose movements are not simple, as far as keys tell
     places int[];         -- of the movements that were, and what each entry says
@@ -53,8 +54,7 @@ BEGIN
     WITH moved AS (
         UPDATE user_tokens t
         SET balance = t.balance + s.total::int,
-            updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
-                                  t.updated_at + s.times * interval '1 microsecond')
+            updated_at = greatest(present, t.updated_at + s.times * interval '1 microsecond')
         FROM (SELECT w.user_id, count(*) AS times, sum(w.amount) AS total, min(w.upto) AS low,
                      max(w.upto) AS high, array_agg(w.n) AS places, array_agg(w.upto) AS uptos
               FROM (SELECT o.user_id, o.amount, o.n::int,
@@ -66,8 +66,7 @@ BEGIN
         WHERE t.user_id = s.user_id AND t.closed_at IS NULL
           AND t.balance - t.held + s.low >= 0
           AND t.balance + s.high <= 2147483647
-          AND (t.next_hold_expiry IS NULL
-               OR t.next_hold_expiry > (clock_timestamp() AT TIME ZONE 'utc'))
+          AND (t.next_hold_expiry IS NULL OR t.next_hold_expiry > present)
         RETURNING t.balance - s.total AS before, t.held, s.places, s.uptos,
                   t.updated_at - s.times * interval '1 microsecond' AS since
     )
