@@ -14,8 +14,8 @@
 
 /*
  * Items that travel together, on the queue until their leader, the first of them, takes them off.
- * Freed by whoever leaves it last. The two marks are futexes: on a condition variable every waiter of
- * a flight would wake up only to wait for the mutex, one after the other.
+ * Freed by whoever leaves it last. The two marks are futexes: on a condition variable every waiter
+ * of a flight would wake up only to wait for the mutex, one after the other.
  */
 struct flight {
     struct flight *next;
@@ -75,8 +75,8 @@ static void run(struct coalescer *coalescer, void *const *items, size_t count)
     coalescer->options.run(coalescer->options.context, items, count);
     pthread_mutex_lock(&coalescer->lock);
     /*
-     * A flight that another lane has let go already, and whose leader has not woken up yet, cannot go
-     * twice: this lane is free for whoever finds the queue empty.
+     * A flight that another lane has let go already, and whose leader has not woken up yet, cannot
+     * go twice: this lane is free for whoever finds the queue empty.
      */
     if (coalescer->first && !coalescer->first->assigned) {
         coalescer->first->assigned = true;

@@ -61,8 +61,8 @@ static enum error decode(const struct flight_kind *kind, const struct rows *rows
     return ERROR_OK;
 }
 
-static enum error fly(struct database *database, const struct flight_kind *kind,
-                      void *const *items, size_t count)
+static enum error fly(struct database *database, const struct flight_kind *kind, void *const *items,
+                      size_t count)
 {
     const struct statement *statement = kind->statement;
     struct buffer arrays[PARAMS_MAX];
@@ -89,8 +89,8 @@ static void run_alone(struct database *database, const struct flight_kind *kind,
     item->err = kind->run_alone(database, item);
 }
 
-enum error flight_run(struct database *database, const struct flight_kind *kind,
-                      void *const *items, size_t count)
+enum error flight_run(struct database *database, const struct flight_kind *kind, void *const *items,
+                      size_t count)
 {
     for (size_t i = 0; i < count; i++)
         *(struct flight_item *)items[i] = (struct flight_item){.err = ERROR_OK};

@@ -39,5 +39,5 @@ struct flight_kind {
  * Returns what kept the whole flight from being answered, which is then every item's err as well:
  * such a flight may have happened.
  */
-enum error flight_run(struct database *database, const struct flight_kind *kind,
-                      void *const *items, size_t count);
+enum error flight_run(struct database *database, const struct flight_kind *kind, void *const *items,
+                      size_t count);

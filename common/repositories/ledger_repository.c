@@ -61,8 +61,7 @@ static enum error run_answered(struct database *database, const struct statement
 {
     struct answer_row row;
     bool found = false;
-    enum error err =
-        run_movement(database, statement, params, &row, &ret_answer->outcome, &found);
+    enum error err = run_movement(database, statement, params, &row, &ret_answer->outcome, &found);
     if (err)
         return err;
     if (!found)

@@ -73,8 +73,7 @@ static enum error claim_alone(struct database *database, void *opaque)
     };
     struct bonus_row row;
     struct rows *rows = NULL;
-    enum error err =
-        row_access_one(database, &CLAIM_BONUS, params, &row, &item->found, &rows);
+    enum error err = row_access_one(database, &CLAIM_BONUS, params, &row, &item->found, &rows);
     if (err || !item->found)
         return err;
     read_bonus(&row, &item->bonus);

@@ -1,7 +1,8 @@
 /*
- * Writes of many requests in one statement and one commit: what waits while a statement is out is the
- * next flight (database/coalesce.h, repositories/flight.h). There is a queue for each kind. Each
- * caller gets its own result, with the guarantees of the function that runs it alone. Thread-safe.
+ * Writes of many requests in one statement and one commit: what waits while a statement is out is
+ * the next flight (database/coalesce.h, repositories/flight.h). There is a queue for each kind.
+ * Each caller gets its own result, with the guarantees of the function that runs it alone.
+ * Thread-safe.
  */
 #pragma once
 

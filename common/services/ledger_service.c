@@ -87,9 +87,8 @@ static struct ledger_answer answer_of(const struct movement_item *item)
 static enum error find_done(struct app *app, struct movement_item *item)
 {
     bool found = false;
-    enum error err =
-        ledger_repository_entry(app->database, &item->movement.user_id, &item->movement.id,
-                                &item->answer.balance, &found);
+    enum error err = ledger_repository_entry(app->database, &item->movement.user_id,
+                                             &item->movement.id, &item->answer.balance, &found);
     item->answer.outcome = found ? LEDGER_DONE : LEDGER_NO_ACCOUNT;
     return err;
 }
@@ -128,8 +127,8 @@ static enum error post_flight(struct app *app, struct movement_item *const *item
         return ERROR_NO_MEMORY;
     for (size_t i = 0; i < count; i++)
         begin_write(app, &items[i]->movement.user_id, &writes[i]);
-    enum error err = flight_run(app->database, &ledger_repository_movements,
-                                (void *const *)items, count);
+    enum error err =
+        flight_run(app->database, &ledger_repository_movements, (void *const *)items, count);
     for (size_t i = 0; i < count; i++)
         cache_write_end(app->cache, &writes[i]);
     free(writes);
