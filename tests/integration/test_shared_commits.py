@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import glob
+import re
 
 import pytest
 
@@ -62,16 +63,30 @@ KINDS = {
 }
 
 
-def sleepers(pid):
-    """Threads of a process that wait for one another."""
-    found = 0
-    for path in glob.glob(f"/proc/{pid}/task/*/wchan"):
+def threads(pid):
+    """What each thread of a process sleeps in ("0" when it does not), and how often it has."""
+    found = {}
+    for folder in glob.glob(f"/proc/{pid}/task/*"):
         try:
-            with open(path, encoding="ascii") as file:
-                found += "futex" in file.read()
+            with open(folder + "/status", encoding="ascii", errors="replace") as file:
+                switches = re.search(r"^voluntary_ctxt_switches:\s*(\d+)", file.read(), re.M)[1]
+            with open(folder + "/wchan", encoding="ascii") as file:
+                found[folder] = (file.read(), switches)
         except OSError:
             pass
     return found
+
+
+def waiting(found):
+    """How many of the threads wait for another one."""
+    return sum("futex" in wchan for wchan, _ in found.values())
+
+
+def settled(pid, count):
+    """Whether that many wait for another thread, and no thread has moved between two looks."""
+    found = threads(pid)
+    asleep = all(wchan != "0" for wchan, _ in found.values())
+    return asleep and waiting(found) == count and threads(pid) == found
 
 
 def refuse(kind, cluster, stack, person):
@@ -99,7 +114,7 @@ def test_what_waits_shares_a_commit(cluster, stack, kind):
     leaders, others = first[:LANES], first[LANES:]
     pid = stack.pids()[handler]
     session = Session(cluster, stack.database_url)
-    idle = sleepers(pid)
+    idle = waiting(threads(pid))
     session.begin()
     for leader in leaders:
         session.run(lock, leader.user)
@@ -111,10 +126,11 @@ def test_what_waits_shares_a_commit(cluster, stack, kind):
                 stack.database_url, "SELECT count(*) FROM pg_stat_activity"
                 " WHERE %s = ANY(pg_blocking_pids(pid))", (session.pid,)) == number, 20,
                 "its statement waits for the row")
-        waiting = [pool.submit(request, person) for person in [*others, refused]]
-        wait_until(lambda: sleepers(pid) - idle == OTHERS + 1, 20, "the others wait in the handler")
+        queued = [pool.submit(request, person) for person in [*others, refused]]
+        wait_until(lambda: settled(pid, idle + OTHERS + 1), 20,
+                   "the others wait in the handler")
         session.commit()
-        answers = [future.result() for future in stopped + waiting]
+        answers = [future.result() for future in stopped + queued]
     session.close()
     assert [answer.code for answer in answers if answer.status >= 400] == [code]
     assert answers[-1].code == code
