@@ -1,6 +1,7 @@
 """Handlers that are killed, clients that leave, restarts, and the limits of the edge."""
 
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -153,6 +154,24 @@ def test_a_handler_that_refuses_its_new_configuration_keeps_the_old_one(make_sta
     del stack.environment["THREADS"]
     assert stack.run("up").returncode == 0
     stack.deaths_expected = True
+
+
+def test_an_upgrade_restarts_what_changed(make_stack, database, binaries, tmp_path):
+    """A handler with another executable, and nothing for a tool."""
+    folder = tmp_path / "bin"
+    shutil.copytree(binaries, folder)
+    stack = make_stack(database, BIN_DIR=str(folder))
+    before = stack.pids()
+    for name in ("usage", "service-key"):
+        with open(folder / name, "ab") as file:
+            file.write(b"another build")
+    done = stack.run("up")
+    assert done.returncode == 0, done.stdout + done.stderr
+    wait_until(lambda: stack.pids()["usage"] != before["usage"], 20, "usage is another process")
+    after = stack.pids()
+    assert {name for name in before if before[name] != after[name]} == {"usage"}
+    with open(f"{stack.run_dir}/bin/service-key", "rb") as file:
+        assert file.read().endswith(b"another build")
 
 
 def test_clients_that_leave_half_way(make_stack, database, cluster):
