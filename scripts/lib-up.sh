@@ -190,7 +190,8 @@ install_binaries() {
         chmod 755 "$RUN_DIR/bin/$name.new"
         [ ! -e "$RUN_DIR/bin/$name" ] || ln -f "$RUN_DIR/bin/$name" "$RUN_DIR/bin/$name.old"
         mv "$RUN_DIR/bin/$name.new" "$RUN_DIR/bin/$name"
-        CHANGED+=("$name")
+        # A tool does not run, so there is nothing to restart.
+        [ "$name" = service-key ] || CHANGED+=("$name")
     done
     version=$(git -c safe.directory="$REPOSITORY" -C "$REPOSITORY" rev-parse --short HEAD \
         2>/dev/null) || version=unknown

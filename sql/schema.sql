@@ -1119,4 +1119,207 @@ BEGIN
 END
 $$;
 
+-- ---------------------------------------------------------------------------------------------
+-- Many writes at once
+-- ---------------------------------------------------------------------------------------------
+
+-- Writes of many requests in one statement and one commit. Each function takes arrays of one
+-- length, an element a request, and answers each request by its place (1 for the first) as the
+-- function of the single request answers it. Rows are locked in the order of their users, so that
+-- two flights never wait for each other in a circle. A request hash of 0 means none.
+
+-- Many movements (ledger_post), independent of one another. Those of one user are done in the order
+-- they have here, summed up: one new balance for each user, one entry for each movement.
+-- Whatever is not simple goes through ledger_post itself, movement by movement, all of its user's:
+-- a key that was used before, an account that is closed, holds that expired, a balance that does
+-- not allow every movement. Such a user's row may come before one that is locked already; where
+-- somebody else has it, nobody waits and the answer is 'alone': the caller sends it by itself.
+-- A plan made while the tables were small stays when they are large: hence no scans of whole ones.
+CREATE OR REPLACE FUNCTION ledger_post_flight(p_user_ids uuid[], p_ids uuid[], p_amounts int[],
+                                              p_types text[], p_descriptions text[],
+                                              p_request_hashes bigint[])
+RETURNS TABLE (place int, outcome text, balance int)
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+DECLARE
+    busy int[] := '{}';   -- places of movements whose key somebody else is using
+    apart uuid[] := '{}'; -- users whose movements are not simple, as far as keys tell
+    places int[];         -- of the movements that were, and what each entry says
+    balances int[];
+    helds int[];
+    stamps timestamp[];
+    highest uuid;         -- of the users whose row is locked
+    owner uuid;
+    ready boolean;
+    movement record;
+    answer record;
+BEGIN
+    IF EXISTS (SELECT 1 FROM unnest(p_request_hashes) AS h (request_hash)
+               WHERE h.request_hash <> 0) THEN
+        SELECT coalesce(array_agg(o.n), '{}') INTO busy
+        FROM unnest(p_ids, p_request_hashes) WITH ORDINALITY AS o (id, request_hash, n)
+        WHERE o.request_hash <> 0
+          AND NOT pg_try_advisory_xact_lock(hashtextextended(o.id::text, 0));
+        -- Another statement, because it sees what was committed before the locks were had.
+        SELECT coalesce(array_agg(o.user_id), '{}') INTO apart
+        FROM (SELECT k.user_id, k.id, max(k.request_hash) AS request_hash, count(*) AS times
+              FROM unnest(p_user_ids, p_ids, p_request_hashes) AS k (user_id, id, request_hash)
+              GROUP BY k.user_id, k.id) o
+        WHERE o.request_hash <> 0
+          AND (o.times > 1
+               OR (SELECT true FROM token_transactions e
+                   WHERE e.user_id = o.user_id AND e.id = o.id)
+               OR (SELECT true FROM token_holds h
+                   WHERE h.user_id = o.user_id AND h.id = o.id));
+    END IF;
+
+    -- low, high: the least and the largest the balance changes by on the way to the total. An entry
+    -- is a microsecond younger than the one before it, and the last one has the balance row's time.
+    WITH moved AS (
+        UPDATE user_tokens t
+        SET balance = t.balance + s.total::int,
+            updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',
+                                  t.updated_at + s.times * interval '1 microsecond')
+        FROM (SELECT w.user_id, count(*) AS times, sum(w.amount) AS total, min(w.upto) AS low,
+                     max(w.upto) AS high, array_agg(w.n) AS places, array_agg(w.upto) AS uptos
+              FROM (SELECT o.user_id, o.amount, o.n::int,
+                           sum(o.amount) OVER (PARTITION BY o.user_id ORDER BY o.n) AS upto
+                    FROM unnest(p_user_ids, p_amounts) WITH ORDINALITY AS o (user_id, amount, n)
+                    WHERE o.user_id <> ALL (apart) AND o.n <> ALL (busy)) w
+              GROUP BY w.user_id
+              ORDER BY w.user_id) s
+        WHERE t.user_id = s.user_id AND t.closed_at IS NULL
+          AND t.balance - t.held + s.low >= 0
+          AND t.balance + s.high <= 2147483647
+          AND (t.next_hold_expiry IS NULL
+               OR t.next_hold_expiry > (clock_timestamp() AT TIME ZONE 'utc'))
+        RETURNING t.balance - s.total AS before, t.held, s.places, s.uptos,
+                  t.updated_at - s.times * interval '1 microsecond' AS since
+    )
+    SELECT array_agg(r.place), array_agg((m.before + r.upto)::int), array_agg(m.held),
+           array_agg(m.since + r.turn * interval '1 microsecond')
+    INTO places, balances, helds, stamps
+    FROM moved m, unnest(m.places, m.uptos) WITH ORDINALITY AS r (place, upto, turn);
+
+    INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
+                                    held_after, request_hash, created_at)
+    SELECT p_user_ids[r.place], p_ids[r.place], p_amounts[r.place], p_types[r.place],
+           p_descriptions[r.place], r.balance, r.held, nullif(p_request_hashes[r.place], 0),
+           r.stamp
+    FROM unnest(places, balances, helds, stamps) AS r (place, balance, held, stamp);
+    RETURN QUERY SELECT r.place, 'done', r.balance - r.held
+                 FROM unnest(places, balances, helds) AS r (place, balance, held);
+    RETURN QUERY SELECT r.place, 'in_progress', 0 FROM unnest(busy) AS r (place);
+    IF cardinality(places) = cardinality(p_ids) THEN
+        RETURN;
+    END IF;
+
+    SELECT p_user_ids[r.place] INTO highest FROM unnest(places) AS r (place)
+    ORDER BY 1 DESC LIMIT 1;
+    FOR movement IN
+        SELECT p_user_ids[o.n] AS user_id, o.n
+        FROM (SELECT generate_subscripts(p_ids, 1)
+              EXCEPT SELECT unnest(places || busy)) AS o (n)
+        ORDER BY 1, 2
+    LOOP
+        IF movement.user_id IS DISTINCT FROM owner THEN
+            owner := movement.user_id;
+            IF highest IS NULL OR owner > highest THEN
+                PERFORM 1 FROM user_tokens t WHERE t.user_id = owner FOR UPDATE;
+                highest := owner;
+                ready := true;
+            ELSE
+                PERFORM 1 FROM user_tokens t WHERE t.user_id = owner FOR UPDATE SKIP LOCKED;
+                ready := FOUND
+                    OR NOT EXISTS (SELECT 1 FROM user_tokens t WHERE t.user_id = owner);
+            END IF;
+        END IF;
+        place := movement.n;
+        IF ready THEN
+            SELECT p.outcome, p.balance INTO answer
+            FROM ledger_post(owner, p_ids[place], p_amounts[place], p_types[place],
+                             p_descriptions[place], nullif(p_request_hashes[place], 0)) p;
+            outcome := answer.outcome;
+            balance := coalesce(answer.balance, 0);
+        ELSE
+            outcome := 'alone';
+            balance := 0;
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- Many captures (hold_capture). An amount of 0 means all of the hold.
+CREATE OR REPLACE FUNCTION hold_capture_flight(p_user_ids uuid[], p_hold_ids uuid[],
+                                               p_amounts int[], p_settle_ids uuid[],
+                                               p_request_hashes bigint[])
+RETURNS TABLE (place int, outcome text, balance int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer record;
+BEGIN
+    FOR place IN
+        SELECT o.n::int FROM unnest(p_user_ids) WITH ORDINALITY AS o (user_id, n)
+        ORDER BY o.user_id, o.n
+    LOOP
+        SELECT c.outcome, c.balance INTO answer
+        FROM hold_capture(p_user_ids[place], p_hold_ids[place], nullif(p_amounts[place], 0),
+                          p_settle_ids[place], nullif(p_request_hashes[place], 0)) c;
+        outcome := answer.outcome;
+        balance := coalesce(answer.balance, 0);
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- Many claims of the daily bonus (claim_daily_bonus).
+CREATE OR REPLACE FUNCTION claim_daily_bonus_flight(p_user_ids uuid[], p_operation_ids uuid[],
+                                                    p_request_hashes bigint[])
+RETURNS TABLE (place int, outcome text, tokens_awarded int, balance int)
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer record;
+BEGIN
+    FOR place IN
+        SELECT o.n::int FROM unnest(p_user_ids) WITH ORDINALITY AS o (user_id, n)
+        ORDER BY o.user_id, o.n
+    LOOP
+        SELECT c.outcome, c.tokens_awarded, c.balance INTO answer
+        FROM claim_daily_bonus(p_user_ids[place], p_operation_ids[place],
+                               nullif(p_request_hashes[place], 0)) c;
+        outcome := answer.outcome;
+        tokens_awarded := coalesce(answer.tokens_awarded, 0);
+        balance := coalesce(answer.balance, 0);
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+-- Many records of usage (record_usage), none of them counted by address: whoever waits for the lock
+-- of an address would have users locked that others wait for.
+CREATE OR REPLACE FUNCTION record_usage_flight(p_user_ids uuid[], p_usage_ids uuid[],
+                                               p_actions text[], p_ip_addresses text[],
+                                               p_request_hashes bigint[])
+RETURNS TABLE (place int, outcome text, used int, usage_limit int, reset_at timestamp)
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer record;
+BEGIN
+    FOR place IN
+        SELECT o.n::int FROM unnest(p_user_ids) WITH ORDINALITY AS o (user_id, n)
+        ORDER BY o.user_id, o.n
+    LOOP
+        SELECT u.outcome, u.used, u.usage_limit, u.reset_at INTO answer
+        FROM record_usage(p_user_ids[place], p_usage_ids[place], p_actions[place],
+                          p_ip_addresses[place], false, nullif(p_request_hashes[place], 0)) u;
+        outcome := answer.outcome;
+        used := coalesce(answer.used, 0);
+        usage_limit := coalesce(answer.usage_limit, 0);
+        reset_at := coalesce(answer.reset_at, timestamp 'epoch');
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
 COMMIT;

@@ -36,6 +36,6 @@ void coalescer_free(struct coalescer *coalescer);
 
 /*
  * Adds an item and waits until a flight has run it. item: the caller's, borrowed until the return.
- * ERROR_OVERLOADED: the queue is full; the item was not run.
+ * ERROR_OVERLOADED: the queue is full, ERROR_NO_MEMORY: the item was not run.
  */
 enum error coalescer_submit(struct coalescer *coalescer, void *item) MUST_CHECK;

@@ -74,6 +74,10 @@ struct statement {
 #define COLUMN(row_type, field, sql_type)                                                          \
     {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field),                  \
      .null_offset = NO_NULL_FLAG}
+/* The same in a struct within the row. */
+#define COLUMN_OF(row_type, member, field, sql_type)                                               \
+    {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, member.field),           \
+     .null_offset = NO_NULL_FLAG}
 /* One that may be NULL, with a bool field has_<name> beside it. Text needs none: data is NULL. */
 #define COLUMN_NULLABLE(row_type, field, sql_type)                                                 \
     {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field),                  \

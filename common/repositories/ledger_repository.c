@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "base/limits.h"
 #include "database/array.h"
 #include "queries.h"
 #include "repositories/row_access.h"
@@ -36,7 +35,6 @@ static enum error read_outcome(struct text word, enum ledger_outcome *ret_outcom
 
 /* The columns most movements return. */
 struct answer_row {
-    int32_t place;
     struct text outcome;
     int32_t balance, held;
     int64_t expires_at;
@@ -57,15 +55,50 @@ static enum error run_movement(struct database *database, const struct statement
     return err;
 }
 
+/* The same of a movement or capture, whose answer is but a balance. */
+static enum error run_answered(struct database *database, const struct statement *statement,
+                               const struct param *params, struct movement_answer *ret_answer)
+{
+    struct answer_row row;
+    bool found = false;
+    enum error err =
+        run_movement(database, statement, params, &row, &ret_answer->outcome, &found);
+    if (err)
+        return err;
+    if (!found)
+        *ret_answer = (struct movement_answer){.outcome = LEDGER_NO_ACCOUNT};
+    else
+        ret_answer->balance = row.balance;
+    return ERROR_OK;
+}
+
+/* And of many of them at once. Without an outcome there is no such account. */
+struct flight_row {
+    int32_t place;
+    struct text outcome;
+    int32_t balance;
+};
+
+static enum error read_flight_row(const struct flight_row *row, struct flight_item *ret_item,
+                                  struct movement_answer *ret_answer)
+{
+    ret_answer->balance = row->balance;
+    ret_answer->outcome = LEDGER_NO_ACCOUNT;
+    ret_item->alone = text_equal(row->outcome, TEXT_LITERAL("alone"));
+    if (!row->outcome.data || ret_item->alone)
+        return ERROR_OK;
+    return read_outcome(row->outcome, &ret_answer->outcome);
+}
+
 STATEMENT(POST, .query = &query_ledger_post, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_INT4, SQL_TEXT, SQL_TEXT, SQL_INT8),
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, outcome, TEXT),
                             COLUMN(struct answer_row, balance, INT4)));
 
-enum error ledger_repository_post(struct database *database, const struct movement *movement,
-                                  enum ledger_outcome *ret_outcome, int32_t *ret_balance,
-                                  bool *ret_found)
+static enum error post_alone(struct database *database, void *opaque)
 {
+    struct movement_item *item = opaque;
+    const struct movement *movement = &item->movement;
     const struct param params[] = {
         PARAM_UUID(movement->user_id),
         PARAM_UUID(movement->id),
@@ -74,91 +107,39 @@ enum error ledger_repository_post(struct database *database, const struct moveme
         PARAM_TEXT(movement->description),
         PARAM_INT8_NULLABLE(movement->request_hash, movement->keyed),
     };
-    struct answer_row row;
-    enum error err = run_movement(database, &POST, params, &row, ret_outcome, ret_found);
-    if (!err && *ret_found)
-        *ret_balance = row.balance;
-    return err;
+    return run_answered(database, &POST, params, &item->answer);
 }
 
-STATEMENT(POST_MANY, .query = &query_ledger_post_many, .kind = STATEMENT_WRITE,
+STATEMENT(POST_FLIGHT, .query = &query_ledger_post_flight, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_INT4_ARRAY, SQL_TEXT_ARRAY,
                            SQL_TEXT_ARRAY, SQL_INT8_ARRAY),
-          STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, place, INT4),
-                            COLUMN(struct answer_row, outcome, TEXT),
-                            COLUMN(struct answer_row, balance, INT4)));
+          STATEMENT_COLUMNS(struct flight_row, COLUMN(struct flight_row, place, INT4),
+                            COLUMN(struct flight_row, outcome, TEXT),
+                            COLUMN(struct flight_row, balance, INT4)));
 
-enum { POST_MANY_PARAMS = 6 };
-
-static enum error encode_movements(const struct movement *movements, size_t count,
-                                   struct buffer arrays[static POST_MANY_PARAMS])
+static void encode_movement(const void *opaque, struct buffer *arrays)
 {
-    static const enum sql_type TYPES[POST_MANY_PARAMS] = {SQL_UUID, SQL_UUID, SQL_INT4,
-                                                          SQL_TEXT, SQL_TEXT, SQL_INT8};
-    for (size_t i = 0; i < POST_MANY_PARAMS; i++)
-        array_begin(&arrays[i], TYPES[i], count);
-    for (size_t i = 0; i < count; i++) {
-        const struct movement *movement = &movements[i];
-        array_uuid(&arrays[0], &movement->user_id);
-        array_uuid(&arrays[1], &movement->id);
-        array_int4(&arrays[2], movement->amount);
-        array_text(&arrays[3], movement->type);
-        array_text(&arrays[4], movement->description);
-        array_int8(&arrays[5], movement->keyed ? movement->request_hash : 0);
-    }
-    enum error err = ERROR_OK;
-    for (size_t i = 0; i < POST_MANY_PARAMS && !err; i++)
-        err = buffer_error(&arrays[i]);
-    return err;
+    const struct movement *movement = &((const struct movement_item *)opaque)->movement;
+    array_uuid(&arrays[0], &movement->user_id);
+    array_uuid(&arrays[1], &movement->id);
+    array_int4(&arrays[2], movement->amount);
+    array_text(&arrays[3], movement->type);
+    array_text(&arrays[4], movement->description);
+    array_int8(&arrays[5], movement->keyed ? movement->request_hash : 0);
 }
 
-static enum error read_answers(const struct rows *rows, size_t count,
-                               struct movement_answer *ret_answers)
+static enum error decode_movement(const void *row, void *opaque)
 {
-    if (rows_count(rows) != count)
-        return ERROR_INTERNAL;
-    for (size_t i = 0; i < count; i++) {
-        struct answer_row row;
-        rows_read(rows, i, &row);
-        if (row.place < 1 || (size_t)row.place > count)
-            return ERROR_INTERNAL;
-        struct movement_answer *answer = &ret_answers[row.place - 1];
-        answer->balance = row.balance;
-        answer->outcome = LEDGER_NO_ACCOUNT;
-        enum error err = row.outcome.data ? read_outcome(row.outcome, &answer->outcome) : ERROR_OK;
-        if (err)
-            return err;
-    }
-    return ERROR_OK;
+    struct movement_item *item = opaque;
+    return read_flight_row(row, &item->flight, &item->answer);
 }
 
-enum error ledger_repository_post_many(struct database *database,
-                                       const struct movement *movements, size_t count,
-                                       struct movement_answer *ret_answers)
-{
-    struct buffer arrays[POST_MANY_PARAMS];
-    struct rows *rows = NULL;
-    for (size_t i = 0; i < POST_MANY_PARAMS; i++)
-        buffer_init(&arrays[i], 4 * BATCH_BODY_BYTES_MAX);
-    enum error err = encode_movements(movements, count, arrays);
-    if (!err) {
-        const struct param params[] = {
-            PARAM_ARRAY(SQL_UUID_ARRAY, buffer_text(&arrays[0])),
-            PARAM_ARRAY(SQL_UUID_ARRAY, buffer_text(&arrays[1])),
-            PARAM_ARRAY(SQL_INT4_ARRAY, buffer_text(&arrays[2])),
-            PARAM_ARRAY(SQL_TEXT_ARRAY, buffer_text(&arrays[3])),
-            PARAM_ARRAY(SQL_TEXT_ARRAY, buffer_text(&arrays[4])),
-            PARAM_ARRAY(SQL_INT8_ARRAY, buffer_text(&arrays[5])),
-        };
-        err = database_run(database, &POST_MANY, params, &rows);
-    }
-    if (!err)
-        err = read_answers(rows, count, ret_answers);
-    rows_free(rows);
-    for (size_t i = 0; i < POST_MANY_PARAMS; i++)
-        buffer_done(&arrays[i]);
-    return err;
-}
+const struct flight_kind ledger_repository_movements = {
+    .statement = &POST_FLIGHT,
+    .encode = encode_movement,
+    .decode = decode_movement,
+    .run_alone = post_alone,
+};
 
 STATEMENT(ENTRY, .query = &query_ledger_entry, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
@@ -234,10 +215,10 @@ STATEMENT(CAPTURE, .query = &query_hold_capture, .kind = STATEMENT_WRITE,
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, outcome, TEXT),
                             COLUMN(struct answer_row, balance, INT4)));
 
-enum error ledger_repository_capture(struct database *database, const struct capture *capture,
-                                     enum ledger_outcome *ret_outcome, int32_t *ret_balance,
-                                     bool *ret_found)
+static enum error capture_alone(struct database *database, void *opaque)
 {
+    struct capture_item *item = opaque;
+    const struct capture *capture = &item->capture;
     const struct param params[] = {
         PARAM_UUID(capture->user_id),
         PARAM_UUID(capture->hold_id),
@@ -245,12 +226,38 @@ enum error ledger_repository_capture(struct database *database, const struct cap
         PARAM_UUID(capture->operation_id),
         PARAM_INT8_NULLABLE(capture->request_hash, capture->keyed),
     };
-    struct answer_row row;
-    enum error err = run_movement(database, &CAPTURE, params, &row, ret_outcome, ret_found);
-    if (!err && *ret_found)
-        *ret_balance = row.balance;
-    return err;
+    return run_answered(database, &CAPTURE, params, &item->answer);
 }
+
+STATEMENT(CAPTURE_FLIGHT, .query = &query_hold_capture_flight, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_INT4_ARRAY, SQL_UUID_ARRAY,
+                           SQL_INT8_ARRAY),
+          STATEMENT_COLUMNS(struct flight_row, COLUMN(struct flight_row, place, INT4),
+                            COLUMN(struct flight_row, outcome, TEXT),
+                            COLUMN(struct flight_row, balance, INT4)));
+
+static void encode_capture(const void *opaque, struct buffer *arrays)
+{
+    const struct capture *capture = &((const struct capture_item *)opaque)->capture;
+    array_uuid(&arrays[0], &capture->user_id);
+    array_uuid(&arrays[1], &capture->hold_id);
+    array_int4(&arrays[2], capture->whole ? 0 : capture->amount);
+    array_uuid(&arrays[3], &capture->operation_id);
+    array_int8(&arrays[4], capture->keyed ? capture->request_hash : 0);
+}
+
+static enum error decode_capture(const void *row, void *opaque)
+{
+    struct capture_item *item = opaque;
+    return read_flight_row(row, &item->flight, &item->answer);
+}
+
+const struct flight_kind ledger_repository_captures = {
+    .statement = &CAPTURE_FLIGHT,
+    .encode = encode_capture,
+    .decode = decode_capture,
+    .run_alone = capture_alone,
+};
 
 STATEMENT(RELEASE, .query = &query_hold_release, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),

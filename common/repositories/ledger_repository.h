@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/flight.h"
 
 struct database;
 struct rows;
@@ -40,23 +41,19 @@ struct movement {
     int64_t request_hash; /* when keyed */
 };
 
-/* ERROR_CONFLICT: an entry with this id exists; see ledger_repository_entry. */
-enum error ledger_repository_post(struct database *database, const struct movement *movement,
-                                  enum ledger_outcome *ret_outcome, int32_t *ret_balance,
-                                  bool *ret_found) MUST_CHECK;
-
+/* The answer to a movement or a capture. */
 struct movement_answer {
     enum ledger_outcome outcome;
     int32_t balance;
 };
 
-/*
- * Many at once, independent of one another. ret_answers: count of them, in the order of movements.
- * ERROR_CONFLICT: one of the ids exists; nothing was done.
- */
-enum error ledger_repository_post_many(struct database *database,
-                                       const struct movement *movements, size_t count,
-                                       struct movement_answer *ret_answers) MUST_CHECK;
+/* A movement on its way. err ERROR_CONFLICT: its id exists; see ledger_repository_entry. */
+struct movement_item {
+    struct flight_item flight;
+    struct movement movement;
+    struct movement_answer answer; /* result */
+};
+extern const struct flight_kind ledger_repository_movements;
 
 /* The answer an entry was made with. */
 enum error ledger_repository_entry(struct database *database, const struct uuid *user_id,
@@ -105,9 +102,12 @@ struct capture {
     int64_t request_hash;
 };
 
-enum error ledger_repository_capture(struct database *database, const struct capture *capture,
-                                     enum ledger_outcome *ret_outcome, int32_t *ret_balance,
-                                     bool *ret_found) MUST_CHECK;
+struct capture_item {
+    struct flight_item flight;
+    struct capture capture;
+    struct movement_answer answer; /* result */
+};
+extern const struct flight_kind ledger_repository_captures;
 
 enum error ledger_repository_release(struct database *database, const struct uuid *user_id,
                                      const struct uuid *hold_id, enum ledger_outcome *ret_outcome,

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "database/array.h"
 #include "queries.h"
 #include "repositories/row_access.h"
 
@@ -55,26 +56,68 @@ static enum bonus_outcome read_bonus_outcome(struct text word)
                                                            : BONUS_CLAIMED;
 }
 
-enum error token_repository_claim_bonus(struct database *database, const struct uuid *user_id,
-                                        const struct bonus_claim *claim,
-                                        struct token_bonus *ret_bonus, bool *ret_found)
+static void read_bonus(const struct bonus_row *row, struct token_bonus *ret_bonus)
 {
+    ret_bonus->outcome = read_bonus_outcome(row->outcome);
+    ret_bonus->tokens_awarded = row->tokens_awarded;
+    ret_bonus->balance = row->balance;
+}
+
+static enum error claim_alone(struct database *database, void *opaque)
+{
+    struct bonus_item *item = opaque;
     const struct param params[] = {
-        PARAM_UUID(*user_id),
-        PARAM_UUID(claim->operation_id),
-        PARAM_INT8_NULLABLE(claim->request_hash, claim->keyed),
+        PARAM_UUID(item->user_id),
+        PARAM_UUID(item->claim.operation_id),
+        PARAM_INT8_NULLABLE(item->claim.request_hash, item->claim.keyed),
     };
     struct bonus_row row;
     struct rows *rows = NULL;
-    enum error err = row_access_one(database, &CLAIM_BONUS, params, &row, ret_found, &rows);
-    if (err || !*ret_found)
+    enum error err =
+        row_access_one(database, &CLAIM_BONUS, params, &row, &item->found, &rows);
+    if (err || !item->found)
         return err;
-    ret_bonus->outcome = read_bonus_outcome(row.outcome);
-    ret_bonus->tokens_awarded = row.tokens_awarded;
-    ret_bonus->balance = row.balance;
+    read_bonus(&row, &item->bonus);
     rows_free(rows);
     return ERROR_OK;
 }
+
+struct bonus_flight_row {
+    int32_t place;
+    struct bonus_row answer; /* without an outcome there is no such account */
+};
+
+STATEMENT(CLAIM_BONUS_FLIGHT, .query = &query_token_claim_bonus_flight, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_INT8_ARRAY),
+          STATEMENT_COLUMNS(struct bonus_flight_row, COLUMN(struct bonus_flight_row, place, INT4),
+                            COLUMN_OF(struct bonus_flight_row, answer, outcome, TEXT),
+                            COLUMN_OF(struct bonus_flight_row, answer, tokens_awarded, INT4),
+                            COLUMN_OF(struct bonus_flight_row, answer, balance, INT4)));
+
+static void encode_claim(const void *opaque, struct buffer *arrays)
+{
+    const struct bonus_item *item = opaque;
+    array_uuid(&arrays[0], &item->user_id);
+    array_uuid(&arrays[1], &item->claim.operation_id);
+    array_int8(&arrays[2], item->claim.keyed ? item->claim.request_hash : 0);
+}
+
+static enum error decode_claim(const void *opaque_row, void *opaque)
+{
+    const struct bonus_flight_row *row = opaque_row;
+    struct bonus_item *item = opaque;
+    item->found = row->answer.outcome.data != NULL;
+    if (item->found)
+        read_bonus(&row->answer, &item->bonus);
+    return ERROR_OK;
+}
+
+const struct flight_kind token_repository_bonuses = {
+    .statement = &CLAIM_BONUS_FLIGHT,
+    .encode = encode_claim,
+    .decode = decode_claim,
+    .run_alone = claim_alone,
+};
 
 STATEMENT(TRANSACTIONS, .query = &query_transaction_list, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_UUID, SQL_TIMESTAMP, SQL_UUID, SQL_INT4, SQL_TEXT, SQL_TIMESTAMP,

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/flight.h"
 
 struct database;
 struct rows;
@@ -53,11 +54,15 @@ struct token_bonus {
     int32_t balance; /* tokens that can be spent now */
 };
 
-/* ret_found false: no such user. */
-enum error token_repository_claim_bonus(struct database *database, const struct uuid *user_id,
-                                        const struct bonus_claim *claim,
-                                        struct token_bonus *ret_bonus,
-                                        bool *ret_found) MUST_CHECK;
+/* A claim on its way. */
+struct bonus_item {
+    struct flight_item flight;
+    struct uuid user_id;
+    struct bonus_claim claim;
+    struct token_bonus bonus; /* result, if found */
+    bool found;               /* result: there is such an open account */
+};
+extern const struct flight_kind token_repository_bonuses;
 
 /* Which entries of a user's ledger: a page of them, newest first. */
 struct transaction_filter {

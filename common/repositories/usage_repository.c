@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "database/array.h"
 #include "queries.h"
 #include "repositories/row_access.h"
 
@@ -28,12 +29,22 @@ STATEMENT(RECORD, .query = &query_usage_record, .kind = STATEMENT_WRITE,
                             COLUMN(struct recorded_row, usage_limit, INT4),
                             COLUMN(struct recorded_row, reset_at, TIMESTAMP)));
 
-enum error usage_repository_record(struct database *database, const struct uuid *user_id,
-                                   const struct new_usage *usage,
-                                   struct usage_outcome *ret_outcome, bool *ret_found)
+static struct usage_outcome read_recorded(const struct recorded_row *row)
 {
+    return (struct usage_outcome){
+        .result = usage_result_read(row->outcome),
+        .used = row->used,
+        .usage_limit = row->usage_limit,
+        .reset_at = row->reset_at,
+    };
+}
+
+static enum error record_alone(struct database *database, void *opaque)
+{
+    struct usage_item *item = opaque;
+    const struct new_usage *usage = &item->usage;
     const struct param params[] = {
-        PARAM_UUID(*user_id),
+        PARAM_UUID(item->user_id),
         PARAM_UUID(usage->id),
         PARAM_TEXT(usage->action),
         PARAM_TEXT(usage->ip_address),
@@ -42,16 +53,55 @@ enum error usage_repository_record(struct database *database, const struct uuid 
     };
     struct recorded_row row;
     struct rows *rows = NULL;
-    enum error err = row_access_one(database, &RECORD, params, &row, ret_found, &rows);
-    if (err || !*ret_found)
+    enum error err = row_access_one(database, &RECORD, params, &row, &item->found, &rows);
+    if (err || !item->found)
         return err;
-    *ret_outcome = (struct usage_outcome){.result = usage_result_read(row.outcome),
-                                          .used = row.used,
-                                          .usage_limit = row.usage_limit,
-                                          .reset_at = row.reset_at};
+    item->outcome = read_recorded(&row);
     rows_free(rows);
     return ERROR_OK;
 }
+
+struct recorded_flight_row {
+    int32_t place;
+    struct recorded_row answer; /* without an outcome there is no such account */
+};
+
+STATEMENT(RECORD_FLIGHT, .query = &query_usage_record_flight, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_TEXT_ARRAY, SQL_TEXT_ARRAY,
+                           SQL_INT8_ARRAY),
+          STATEMENT_COLUMNS(struct recorded_flight_row,
+                            COLUMN(struct recorded_flight_row, place, INT4),
+                            COLUMN_OF(struct recorded_flight_row, answer, outcome, TEXT),
+                            COLUMN_OF(struct recorded_flight_row, answer, used, INT4),
+                            COLUMN_OF(struct recorded_flight_row, answer, usage_limit, INT4),
+                            COLUMN_OF(struct recorded_flight_row, answer, reset_at, TIMESTAMP)));
+
+static void encode_record(const void *opaque, struct buffer *arrays)
+{
+    const struct usage_item *item = opaque;
+    array_uuid(&arrays[0], &item->user_id);
+    array_uuid(&arrays[1], &item->usage.id);
+    array_text(&arrays[2], item->usage.action);
+    array_text(&arrays[3], item->usage.ip_address);
+    array_int8(&arrays[4], item->usage.keyed ? item->usage.request_hash : 0);
+}
+
+static enum error decode_record(const void *opaque_row, void *opaque)
+{
+    const struct recorded_flight_row *row = opaque_row;
+    struct usage_item *item = opaque;
+    item->found = row->answer.outcome.data != NULL;
+    if (item->found)
+        item->outcome = read_recorded(&row->answer);
+    return ERROR_OK;
+}
+
+const struct flight_kind usage_repository_records = {
+    .statement = &RECORD_FLIGHT,
+    .encode = encode_record,
+    .decode = decode_record,
+    .run_alone = record_alone,
+};
 
 STATEMENT(TODAY, .query = &query_usage_today, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
           STATEMENT_COLUMNS(struct usage_today, COLUMN(struct usage_today, generations, INT4),

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/flight.h"
 
 struct database;
 struct rows;
@@ -36,10 +37,15 @@ struct new_usage {
     int64_t request_hash; /* when keyed */
 };
 
-/* ret_found false: no such user. */
-enum error usage_repository_record(struct database *database, const struct uuid *user_id,
-                                   const struct new_usage *usage,
-                                   struct usage_outcome *ret_outcome, bool *ret_found) MUST_CHECK;
+/* A record on its way. */
+struct usage_item {
+    struct flight_item flight;
+    struct uuid user_id;
+    struct new_usage usage;
+    struct usage_outcome outcome; /* result, if found */
+    bool found;                   /* result: there is such an open account */
+};
+extern const struct flight_kind usage_repository_records;
 
 /* The word a statement tells its outcome by. */
 enum usage_result usage_result_read(struct text word);

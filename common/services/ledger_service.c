@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 #include "cache/cache.h"
-#include "repositories/movement_queue.h"
+#include "repositories/write_queue.h"
 #include "services/cache_keys.h"
 
 static enum error error_of(enum ledger_outcome outcome)
@@ -73,24 +73,34 @@ static struct movement movement_of(const struct ledger_order *order,
     };
 }
 
-static enum error post_once(struct app *app, const struct movement *movement,
-                            enum ledger_outcome *ret_outcome, int32_t *ret_balance)
+static struct ledger_answer answer_of(const struct movement_item *item)
+{
+    return (struct ledger_answer){
+        .user_id = item->movement.user_id,
+        .entry_id = item->movement.id,
+        .balance = item->answer.balance,
+        .replayed = item->answer.outcome == LEDGER_REPLAYED,
+    };
+}
+
+/* After the database layer repeated a movement whose answer was lost, and found it there. */
+static enum error find_done(struct app *app, struct movement_item *item)
+{
+    bool found = false;
+    enum error err =
+        ledger_repository_entry(app->database, &item->movement.user_id, &item->movement.id,
+                                &item->answer.balance, &found);
+    item->answer.outcome = found ? LEDGER_DONE : LEDGER_NO_ACCOUNT;
+    return err;
+}
+
+static enum error post_once(struct app *app, struct movement_item *item)
 {
     struct cache_write write;
-    bool found = false;
-    begin_write(app, &movement->user_id, &write);
-    enum error err =
-        movement_queue_post(app->movements, movement, ret_outcome, ret_balance, &found);
+    begin_write(app, &item->movement.user_id, &write);
+    enum error err = write_queues_run(app->writes, WRITE_MOVEMENT, item);
     cache_write_end(app->cache, &write);
-    if (err == ERROR_CONFLICT) {
-        /* The database layer repeated a movement whose answer was lost; it had happened. */
-        err = ledger_repository_entry(app->database, &movement->user_id, &movement->id,
-                                      ret_balance, &found);
-        *ret_outcome = LEDGER_DONE;
-    }
-    if (!err && !found)
-        *ret_outcome = LEDGER_NO_ACCOUNT;
-    return err;
+    return err == ERROR_CONFLICT ? find_done(app, item) : err;
 }
 
 enum error ledger_service_post(struct app *app, const struct ledger_order *order,
@@ -98,75 +108,65 @@ enum error ledger_service_post(struct app *app, const struct ledger_order *order
 {
     /* The id is made of the id the caller sent, so that it stays the same after a link. */
     struct operation operation = operation_make(key, &order->user_id);
-    struct movement movement = movement_of(order, &operation);
-    enum ledger_outcome outcome = LEDGER_NO_ACCOUNT;
-    enum error err = post_once(app, &movement, &outcome, &ret_answer->balance);
-    if (!err && outcome == LEDGER_NO_ACCOUNT) {
-        err = follow(app, &movement.user_id);
+    struct movement_item item = {.movement = movement_of(order, &operation)};
+    enum error err = post_once(app, &item);
+    if (!err && item.answer.outcome == LEDGER_NO_ACCOUNT) {
+        err = follow(app, &item.movement.user_id);
         if (!err)
-            err = post_once(app, &movement, &outcome, &ret_answer->balance);
+            err = post_once(app, &item);
     }
     if (err)
         return err;
-    ret_answer->user_id = movement.user_id;
-    ret_answer->entry_id = movement.id;
-    ret_answer->replayed = outcome == LEDGER_REPLAYED;
-    return error_of(outcome);
+    *ret_answer = answer_of(&item);
+    return error_of(item.answer.outcome);
 }
 
-static void settle_item(struct ledger_item *item, const struct movement *movement,
-                        const struct movement_answer *answer)
-{
-    item->err = error_of(answer->outcome);
-    item->answer = (struct ledger_answer){
-        .user_id = movement->user_id,
-        .entry_id = movement->id,
-        .balance = answer->balance,
-        .replayed = answer->outcome == LEDGER_REPLAYED,
-    };
-}
-
-static enum error post_flight(struct app *app, const struct movement *movements, size_t count,
-                              struct movement_answer *ret_answers)
+static enum error post_flight(struct app *app, struct movement_item *const *items, size_t count)
 {
     struct cache_write *writes = calloc(count, sizeof(*writes));
     if (!writes)
         return ERROR_NO_MEMORY;
     for (size_t i = 0; i < count; i++)
-        begin_write(app, &movements[i].user_id, &writes[i]);
-    enum error err = ledger_repository_post_many(app->database, movements, count, ret_answers);
+        begin_write(app, &items[i]->movement.user_id, &writes[i]);
+    enum error err = flight_run(app->database, &ledger_repository_movements,
+                                (void *const *)items, count);
     for (size_t i = 0; i < count; i++)
         cache_write_end(app->cache, &writes[i]);
     free(writes);
     return err;
 }
 
+static enum error settle(struct app *app, struct movement_item *flown, struct ledger_item *item)
+{
+    enum error err = flown->flight.err;
+    if (err == ERROR_CONFLICT)
+        err = find_done(app, flown);
+    if (err)
+        return err;
+    if (flown->answer.outcome == LEDGER_NO_ACCOUNT)
+        return ledger_service_post(app, &item->order, &item->key, &item->answer);
+    item->answer = answer_of(flown);
+    return error_of(flown->answer.outcome);
+}
+
 enum error ledger_service_post_many(struct app *app, struct ledger_item *items, size_t count)
 {
-    struct movement *movements = calloc(count, sizeof(*movements));
-    struct movement_answer *answers = calloc(count, sizeof(*answers));
+    struct movement_item *flown = calloc(count, sizeof(*flown));
+    struct movement_item **flight = calloc(count, sizeof(*flight));
     enum error err = ERROR_NO_MEMORY;
-    if (!movements || !answers)
+    if (!flown || !flight)
         goto out;
     for (size_t i = 0; i < count; i++) {
         struct operation operation = operation_make(&items[i].key, &items[i].order.user_id);
-        movements[i] = movement_of(&items[i].order, &operation);
+        flown[i].movement = movement_of(&items[i].order, &operation);
+        flight[i] = &flown[i];
     }
-    err = post_flight(app, movements, count, answers);
-    if (err && err != ERROR_CONFLICT)
-        goto out;
-    for (size_t i = 0; i < count; i++) {
-        /* Each by itself where the flight could not tell: a repeated one, or a linked account. */
-        if (err == ERROR_CONFLICT || answers[i].outcome == LEDGER_NO_ACCOUNT)
-            items[i].err = ledger_service_post(app, &items[i].order, &items[i].key,
-                                               &items[i].answer);
-        else
-            settle_item(&items[i], &movements[i], &answers[i]);
-    }
-    err = ERROR_OK;
+    err = post_flight(app, flight, count);
+    for (size_t i = 0; !err && i < count; i++)
+        items[i].err = settle(app, &flown[i], &items[i]);
 out:
-    free(movements);
-    free(answers);
+    free(flown);
+    free(flight);
     return err;
 }
 
@@ -218,17 +218,12 @@ enum error ledger_service_hold(struct app *app, const struct ledger_order *order
     return error_of(answer.outcome);
 }
 
-static enum error capture_once(struct app *app, const struct capture *capture,
-                               enum ledger_outcome *ret_outcome, int32_t *ret_balance)
+static enum error capture_once(struct app *app, struct capture_item *item)
 {
     struct cache_write write;
-    bool found = false;
-    begin_write(app, &capture->user_id, &write);
-    enum error err =
-        ledger_repository_capture(app->database, capture, ret_outcome, ret_balance, &found);
+    begin_write(app, &item->capture.user_id, &write);
+    enum error err = write_queues_run(app->writes, WRITE_CAPTURE, item);
     cache_write_end(app->cache, &write);
-    if (!err && !found)
-        *ret_outcome = LEDGER_NO_ACCOUNT;
     return err;
 }
 
@@ -267,30 +262,30 @@ enum error ledger_service_capture(struct app *app, const struct uuid *user_id,
                                   struct ledger_answer *ret_answer)
 {
     struct operation operation = operation_make(key, user_id);
-    enum ledger_outcome outcome = LEDGER_NO_ACCOUNT;
-    struct capture capture = {
-        .user_id = *user_id,
-        .hold_id = *hold_id,
-        .whole = !amount,
-        .amount = amount ? *amount : 0,
-        .operation_id = operation.id,
-        .keyed = operation.keyed,
-        .request_hash = operation.request_hash,
-    };
-    enum error err = capture_once(app, &capture, &outcome, &ret_answer->balance);
-    if (!err && outcome == LEDGER_NO_ACCOUNT) {
-        err = follow_object(app, &capture.user_id);
+    struct capture_item item = {.capture = {
+                                    .user_id = *user_id,
+                                    .hold_id = *hold_id,
+                                    .whole = !amount,
+                                    .amount = amount ? *amount : 0,
+                                    .operation_id = operation.id,
+                                    .keyed = operation.keyed,
+                                    .request_hash = operation.request_hash,
+                                }};
+    enum error err = capture_once(app, &item);
+    if (!err && item.answer.outcome == LEDGER_NO_ACCOUNT) {
+        err = follow_object(app, &item.capture.user_id);
         if (!err)
-            err = capture_once(app, &capture, &outcome, &ret_answer->balance);
+            err = capture_once(app, &item);
     }
     if (err)
         return err;
-    ret_answer->user_id = capture.user_id;
+    ret_answer->user_id = item.capture.user_id;
     ret_answer->entry_id = *hold_id;
-    ret_answer->replayed = outcome == LEDGER_REPLAYED;
+    ret_answer->balance = item.answer.balance;
+    ret_answer->replayed = item.answer.outcome == LEDGER_REPLAYED;
     if (ret_answer->replayed)
-        err = find_owner(app, user_id, &capture.user_id, hold_id, &ret_answer->user_id);
-    return err ? err : object_error(outcome);
+        err = find_owner(app, user_id, &item.capture.user_id, hold_id, &ret_answer->user_id);
+    return err ? err : object_error(item.answer.outcome);
 }
 
 static enum error release_once(struct app *app, const struct uuid *user_id,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "cache/cache.h"
+#include "repositories/write_queue.h"
 #include "services/cache_keys.h"
 
 _Static_assert(sizeof(struct token_status) <= CACHE_VALUE_BYTES_MAX, "a status fits a cache slot");
@@ -79,17 +80,19 @@ static enum error claim(struct app *app, const struct account *account,
                         bool *ret_found)
 {
     struct operation operation = operation_make(key, &account->user_id);
-    struct bonus_claim wanted = {
-        .operation_id = operation.id,
-        .keyed = operation.keyed,
-        .request_hash = operation.request_hash,
+    struct bonus_item item = {
+        .user_id = account->user_id,
+        .claim = {.operation_id = operation.id,
+                  .keyed = operation.keyed,
+                  .request_hash = operation.request_hash},
     };
     struct cache_key cached = cache_keys_balance(&account->user_id);
     struct cache_write write;
     cache_write_begin(app->cache, &cached, &write);
-    enum error err = token_repository_claim_bonus(app->database, &account->user_id, &wanted,
-                                                  ret_bonus, ret_found);
+    enum error err = write_queues_run(app->writes, WRITE_BONUS, &item);
     cache_write_end(app->cache, &write);
+    *ret_bonus = item.bonus;
+    *ret_found = item.found;
     return err;
 }
 

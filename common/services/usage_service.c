@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "repositories/write_queue.h"
 
 enum error usage_service_error(enum usage_result result)
 {
@@ -12,33 +13,32 @@ enum error usage_service_error(enum usage_result result)
 }
 
 /* The operation id is made of the account's: one that was opened anew is found by it next time. */
-static enum error record(struct app *app, const struct account *account, struct new_usage *usage,
-                         const struct operation_key *key, struct usage_outcome *ret_outcome,
-                         bool *ret_found)
+static enum error record(struct app *app, const struct account *account,
+                         const struct operation_key *key, struct usage_item *item)
 {
     struct operation operation = operation_make(key, &account->user_id);
-    usage->id = operation.id;
-    usage->keyed = operation.keyed;
-    usage->request_hash = operation.request_hash;
-    return usage_repository_record(app->database, &account->user_id, usage, ret_outcome,
-                                   ret_found);
+    item->user_id = account->user_id;
+    item->usage.id = operation.id;
+    item->usage.keyed = operation.keyed;
+    item->usage.request_hash = operation.request_hash;
+    return write_queues_run(app->writes, WRITE_USAGE, item);
 }
 
 enum error usage_service_record(struct app *app, struct account *account, struct text action,
                                 struct text client_address, const struct operation_key *key,
                                 struct usage_outcome *ret_outcome)
 {
-    struct new_usage usage = {.action = action, .ip_address = client_address};
-    bool found = false;
-    enum error err = record(app, account, &usage, key, ret_outcome, &found);
-    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
+    struct usage_item item = {.usage = {.action = action, .ip_address = client_address}};
+    enum error err = record(app, account, key, &item);
+    for (int i = 0; !err && !item.found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         if (!err)
-            err = record(app, account, &usage, key, ret_outcome, &found);
+            err = record(app, account, key, &item);
     }
     if (err)
         return err;
-    return found ? usage_service_error(ret_outcome->result) : ERROR_INTERNAL;
+    *ret_outcome = item.outcome;
+    return item.found ? usage_service_error(item.outcome.result) : ERROR_INTERNAL;
 }
 
 enum error usage_service_today(struct app *app, const struct account *account,

@@ -443,7 +443,7 @@ def test_the_connection_is_cut_after_a_batch(cut_caller, cluster):
     caller = Caller(stack, service_key)
     sent = {"operations": [{"operationId": f"{caller.user}-{n}", "kind": "grant", "amount": 1,
                             "type": "bonus", "userId": caller.user} for n in range(50)]}
-    proxy.cut_answer_to(bind_of("ledger_post_many"), 3)
+    proxy.cut_answer_to(bind_of("ledger_post_flight"), 3)
     assert caller.send("/api/ledger/batch", sent).status == 503
     state = caller.state(cluster)
     results = caller.send("/api/ledger/batch", sent).data["results"]

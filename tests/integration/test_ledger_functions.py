@@ -139,7 +139,7 @@ def test_expired_holds_are_freed_on_demand(run, user):
         (pending, "pending", None), (expired, "released", True)]
 
 
-# --- ledger_post_many ---
+# --- ledger_post_flight ---
 
 def test_many(run):
     users = sorted((open_account(run, device_id=f"device_{n}") for n in range(4)), reverse=True)

@@ -15,7 +15,7 @@ from tests.support.sessions import (
 CONNECTIONS = 100
 WRITERS = 16
 STEPS_EACH = 120
-MANY = ("SELECT place, outcome, balance FROM ledger_post_many(%s::uuid[], %s::uuid[], %s, %s, %s,"
+MANY = ("SELECT place, outcome, balance FROM ledger_post_flight(%s::uuid[], %s::uuid[], %s, %s, %s,"
         " %s::bigint[])")
 ERASE = "SELECT erased FROM erase_user(%s)"
 

@@ -208,7 +208,9 @@ def test_functions_were_looked_into(executed):
     assert tables["user_erase"] >= {"users", "usage_logs", "generations", "user_identities",
                                     "subscriptions"}
     assert tables["ledger_post"] >= {"user_tokens", "token_transactions", "token_holds"}
-    assert tables["ledger_post_many"] >= tables["ledger_post"]
+    assert tables["ledger_post_flight"] >= tables["ledger_post"]
+    for name in ("hold_capture", "token_claim_bonus", "usage_record"):
+        assert tables[name + "_flight"] >= tables[name], name
     for name in ("hold_create", "hold_capture", "hold_release", "hold_sweep"):
         assert tables[name] >= {"user_tokens", "token_holds"}, name
     assert tables["hold_capture"] >= {"token_transactions"}

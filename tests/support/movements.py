@@ -62,7 +62,7 @@ def status(run, user):
 def post_many(run, *movements):
     """Movements (user, entry, amount, request_hash or 0); answers sorted as they were sent."""
     users, ids, amounts, hashes = (list(column) for column in zip(*movements))
-    rows = run("SELECT place, outcome, balance FROM ledger_post_many("
+    rows = run("SELECT place, outcome, balance FROM ledger_post_flight("
                "%s::uuid[], %s::uuid[], %s, %s, %s, %s::bigint[])", users, ids, amounts,
                ["purchase" if amount > 0 else "generation" for amount in amounts],
                ["text"] * len(users), hashes)

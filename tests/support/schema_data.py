@@ -116,6 +116,9 @@ def samples(user):
         "health_ping": [()],
         "hold_capture": [(me, user["hold_id"], None, NEW_ID, None),
                          (me, user["hold_id"], 1, NEW_ID, HASH), (me, NEW_ID, 1, NEW_ID, HASH)],
+        "hold_capture_flight": [(
+            array(everybody), array([user["hold_id"], NEW_ID, NEW_ID]), array([0, 1, 1]),
+            array([NEW_ID] * 3), array([HASH, 0, HASH]))],
         "hold_create": [(me, NEW_ID, 2, 600, "text", HASH), (me, NEW_ID, 2, 600, None, None),
                         (me, NEW_ID, 2_000_000_000, 600, None, None)],
         "hold_release": [(me, user["hold_id"]), (me, NEW_ID)],
@@ -133,7 +136,7 @@ def samples(user):
         "ledger_post": [(me, NEW_ID, -2, "generation", "text", HASH),
                         (me, NEW_ID, 2, "purchase", None, HASH),
                         (me, NEW_ID, -2_000_000_000, "generation", None, None)],
-        "ledger_post_many": [(
+        "ledger_post_flight": [(
             array(everybody), array([NEW_ID, NEW_ID, NEW_ID]), array([-1, -2, -3]),
             array(["generation"] * 3), array(["text"] * 3), array([HASH] * 3))],
         "ledger_reverse": [(me, me, user["entry_id"], NEW_ID, HASH),
@@ -148,6 +151,8 @@ def samples(user):
         "service_key_revoke": [("service-7",), ("quite-new",)],
         "subscription_list": after,
         "token_claim_bonus": [(me, NEW_ID, None), (me, NEW_ID, HASH)],
+        "token_claim_bonus_flight": [(
+            array(everybody), array([NEW_ID] * 3), array([HASH, 0, HASH]))],
         "token_status": of_me,
         "transaction_list": [
             (me, "infinity", LAST_ID, LIMIT, None, *times),
@@ -158,6 +163,9 @@ def samples(user):
         "usage_record": [(me, NEW_ID, "download", "203.0.113.9", True, HASH),
                          (me, NEW_ID, "generation", "203.0.113.9", True, None),
                          (me, NEW_ID, "generation", None, False, None)],
+        "usage_record_flight": [(
+            array(everybody), array([NEW_ID] * 3), array(["download", "generation", "download"]),
+            array(["203.0.113.9"] * 3), array([HASH, 0, HASH]))],
         "usage_today": of_me,
         "user_erase": of_me,
         "user_export": of_me,
