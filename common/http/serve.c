@@ -289,11 +289,12 @@ static void block_signals(sigset_t *ret_stop)
 
 enum error serve_run(const struct serve_options *options)
 {
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
     struct serve serve = {
         .options = options,
         .epoll_fd = -1,
         .stop_fd = -1,
-        .waiting_max = (int)sysconf(_SC_NPROCESSORS_ONLN) + 1,
+        .waiting_max = processors > 0 ? (int)processors + 1 : 2,
     };
     size_t count = (size_t)options->threads;
     enum error err = ERROR_INTERNAL;
