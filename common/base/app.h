@@ -10,7 +10,7 @@ struct metrics;
 struct cache;
 struct clerk;
 struct database;
-struct write_queues;
+struct flight_queues;
 
 struct app {
     const char *handler; /* its name: "tokens" */
@@ -19,6 +19,6 @@ struct app {
     struct metrics *metrics;   /* shared memory of the host */
     struct cache *cache;       /* shared memory of the host; NULL when the handler asks for none */
     struct clerk *clerk;       /* NULL when Clerk is not configured */
-    struct write_queues *writes; /* beside database */
+    struct flight_queues *flights; /* beside database */
     struct database *database; /* NULL when the handler asks for none */
 };

@@ -83,6 +83,10 @@ struct statement {
     {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field),                  \
      .null_offset = offsetof(row_type, has_##field)}
 
+#define COLUMN_NULLABLE_OF(row_type, member, field, sql_type)                                      \
+    {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, member.field),           \
+     .null_offset = offsetof(row_type, member.has_##field)}
+
 /* Statements register themselves, so that the tests find every one without a list kept by hand. */
 #define STATEMENT(identifier, ...)                                                                 \
     static const struct statement identifier = {__VA_ARGS__};                                      \

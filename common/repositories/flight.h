@@ -23,7 +23,10 @@ struct flight_item {
 };
 
 struct flight_kind {
-    /* Takes an array for each parameter; its first column is the int4 place, from 1. */
+    /*
+     * Takes an array for each parameter; its first column is the int4 place, from 1. A row for each
+     * item, unless it only reads: then an item without a row keeps the answer it came with.
+     */
     const struct statement *statement;
     /* Appends the item to each of the statement's arrays. */
     void (*encode)(const void *item, struct buffer *arrays);

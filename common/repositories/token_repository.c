@@ -18,22 +18,69 @@ STATEMENT(STATUS, .query = &query_token_status, .kind = STATEMENT_READ, STATEMEN
                             COLUMN_NULLABLE(struct token_row, daily_generations, INT4),
                             COLUMN(struct token_row, generations_today, INT4)));
 
-enum error token_repository_status(struct database *database, const struct uuid *user_id,
-                                   struct token_row *ret_row, bool *ret_found)
+static enum error answer_status(const struct token_row *row, struct status_item *item)
 {
-    const struct param params[] = {PARAM_UUID(*user_id)};
+    if (!text_copy(row->plan, item->plan, sizeof(item->plan)) ||
+        !text_copy(row->plan_quality, item->plan_quality, sizeof(item->plan_quality)))
+        return ERROR_INTERNAL;
+    item->found = true;
+    item->row = *row;
+    item->row.plan = text_from(item->plan);
+    item->row.plan_quality = text_from(item->plan_quality);
+    return ERROR_OK;
+}
+
+static enum error status_alone(struct database *database, void *opaque)
+{
+    struct status_item *item = opaque;
+    const struct param params[] = {PARAM_UUID(item->user_id)};
+    struct token_row row;
     struct rows *rows = NULL;
-    enum error err = row_access_one(database, &STATUS, params, ret_row, ret_found, &rows);
-    if (!err && *ret_found)
-        ret_row->rows = rows;
+    bool found = false;
+    enum error err = row_access_one(database, &STATUS, params, &row, &found, &rows);
+    if (!err && found)
+        err = answer_status(&row, item);
+    rows_free(rows);
     return err;
 }
 
-void token_row_done(struct token_row *row)
+struct status_flight_row {
+    int32_t place;
+    struct token_row answer;
+};
+
+#define ANSWER(field, type) COLUMN_OF(struct status_flight_row, answer, field, type)
+#define ANSWER_NULLABLE(field, type) \
+    COLUMN_NULLABLE_OF(struct status_flight_row, answer, field, type)
+STATEMENT(STATUS_FLIGHT, .query = &query_token_status_flight, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID_ARRAY),
+          STATEMENT_COLUMNS(struct status_flight_row, COLUMN(struct status_flight_row, place, INT4),
+                            ANSWER(balance, INT4), ANSWER(held, INT4),
+                            ANSWER_NULLABLE(next_hold_expiry, TIMESTAMP),
+                            ANSWER_NULLABLE(last_bonus_date, DATE), ANSWER(server_date, DATE),
+                            ANSWER(as_of, TIMESTAMP), ANSWER(plan, TEXT),
+                            ANSWER(plan_quality, TEXT), ANSWER_NULLABLE(daily_generations, INT4),
+                            ANSWER(generations_today, INT4)));
+#undef ANSWER
+#undef ANSWER_NULLABLE
+
+static void encode_status(const void *opaque, struct buffer *arrays)
 {
-    rows_free(row->rows);
-    row->rows = NULL;
+    const struct status_item *item = opaque;
+    array_uuid(&arrays[0], &item->user_id);
 }
+
+static enum error decode_status(const void *row, void *item)
+{
+    return answer_status(&((const struct status_flight_row *)row)->answer, item);
+}
+
+const struct flight_kind token_repository_statuses = {
+    .statement = &STATUS_FLIGHT,
+    .encode = encode_status,
+    .decode = decode_status,
+    .run_alone = status_alone,
+};
 
 struct bonus_row {
     struct text outcome;

@@ -26,12 +26,18 @@ struct token_row {
     int32_t generations_today;
     bool has_next_hold_expiry;
     int64_t next_hold_expiry; /* microseconds since 1970: held changes by itself then */
-    struct rows *rows; /* owned; token_row_done */
 };
 
-enum error token_repository_status(struct database *database, const struct uuid *user_id,
-                                   struct token_row *ret_row, bool *ret_found) MUST_CHECK;
-void token_row_done(struct token_row *row);
+/* A question for a balance, on its way. */
+struct status_item {
+    struct flight_item flight;
+    struct uuid user_id;
+    bool found;           /* result: there is such an open account */
+    struct token_row row; /* result, if found; its texts are the two below */
+    char plan[20];        /* the widths of plans.plan and plans.quality */
+    char plan_quality[8];
+};
+extern const struct flight_kind token_repository_statuses;
 
 enum bonus_outcome {
     BONUS_DONE,

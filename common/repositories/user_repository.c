@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "database/array.h"
 #include "queries.h"
 #include "repositories/row_access.h"
 
@@ -24,6 +25,45 @@ enum error user_repository_find_identity(struct database *database, struct text 
         *ret_user_id = row.user_id;
     return err;
 }
+
+static enum error find_alone(struct database *database, void *opaque)
+{
+    struct identity_item *item = opaque;
+    return user_repository_find_identity(database, item->identity, &item->user_id, &item->found);
+}
+
+struct identity_flight_row {
+    int32_t place;
+    struct uuid user_id;
+};
+
+STATEMENT(FIND_IDENTITY_FLIGHT, .query = &query_identity_find_flight, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_TEXT_ARRAY),
+          STATEMENT_COLUMNS(struct identity_flight_row,
+                            COLUMN(struct identity_flight_row, place, INT4),
+                            COLUMN(struct identity_flight_row, user_id, UUID)));
+
+static void encode_identity(const void *opaque, struct buffer *arrays)
+{
+    const struct identity_item *item = opaque;
+    array_text(&arrays[0], item->identity);
+}
+
+static enum error decode_identity(const void *opaque_row, void *opaque)
+{
+    const struct identity_flight_row *row = opaque_row;
+    struct identity_item *item = opaque;
+    item->user_id = row->user_id;
+    item->found = true;
+    return ERROR_OK;
+}
+
+const struct flight_kind user_repository_identity_lookups = {
+    .statement = &FIND_IDENTITY_FLIGHT,
+    .encode = encode_identity,
+    .decode = decode_identity,
+    .run_alone = find_alone,
+};
 
 STATEMENT(CREATE, .query = &query_identity_create, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_TEXT, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT),

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/flight.h"
 
 struct database;
 struct rows;
@@ -26,6 +27,15 @@ struct account_names {
 /* ret_found false: nobody has this identity. */
 enum error user_repository_find_identity(struct database *database, struct text identity,
                                          struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
+
+/* The same question, on its way. */
+struct identity_item {
+    struct flight_item flight;
+    struct text identity; /* borrowed */
+    struct uuid user_id;  /* result, if found */
+    bool found;
+};
+extern const struct flight_kind user_repository_identity_lookups;
 
 /*
  * Opens an account under new_id, or returns the one a concurrent request has just opened.

@@ -11,7 +11,7 @@
 #include "database/database.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "repositories/write_queue.h"
+#include "repositories/flight_queue.h"
 
 /*
  * Where the shared segments are: SHARED_MEMORY, or a name that every handler of this user with the
@@ -75,8 +75,8 @@ static enum error open_parts(const struct app_needs *needs, struct app *app,
     err = database_open(&options, &app->database, problem);
     if (err)
         return err;
-    app->writes = write_queues_new(app->database);
-    return app->writes ? ERROR_OK : ERROR_NO_MEMORY;
+    app->flights = flight_queues_new(app->database);
+    return app->flights ? ERROR_OK : ERROR_NO_MEMORY;
 }
 
 enum error app_open(const char *name, const struct app_needs *needs, struct config *ret_config,
@@ -92,7 +92,7 @@ enum error app_open(const char *name, const struct app_needs *needs, struct conf
 
 void app_close(struct app *app)
 {
-    write_queues_free(app->writes);
+    flight_queues_free(app->flights);
     database_close(app->database);
     clerk_free(app->clerk);
     cache_close(app->cache);

@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "cache/cache.h"
 #include "repositories/user_repository.h"
+#include "repositories/flight_queue.h"
 #include "services/cache_keys.h"
 
 static struct account_names names_of(const struct identity *identity)
@@ -39,21 +40,19 @@ enum error account_service_resolve(struct app *app, const struct identity *ident
 {
     struct cache_key key = cache_keys_identity(identity_key(identity));
     struct cache_lease lease;
-    struct uuid user_id;
-    bool found = false;
+    struct identity_item item = {.identity = identity_key(identity)};
     ret_account->identity = *identity;
-    if (cache_get(app->cache, &key, &ret_account->user_id, sizeof(user_id), &lease))
+    if (cache_get(app->cache, &key, &ret_account->user_id, sizeof(item.user_id), &lease))
         return ERROR_OK;
-    enum error err = user_repository_find_identity(app->database, identity_key(identity),
-                                                   &user_id, &found);
-    if (!err && !found)
-        err = open_account(app, identity, &user_id);
+    enum error err = flight_queues_run(app->flights, FLIGHT_IDENTITY, &item);
+    if (!err && !item.found)
+        err = open_account(app, identity, &item.user_id);
     else if (!err && identity->email[0])
-        err = user_repository_set_email(app->database, &user_id, text_from(identity->email));
+        err = user_repository_set_email(app->database, &item.user_id, text_from(identity->email));
     if (err)
         return err;
-    cache_store(app->cache, &key, &lease, &user_id, sizeof(user_id));
-    ret_account->user_id = user_id;
+    cache_store(app->cache, &key, &lease, &item.user_id, sizeof(item.user_id));
+    ret_account->user_id = item.user_id;
     return ERROR_OK;
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 #include "cache/cache.h"
-#include "repositories/write_queue.h"
+#include "repositories/flight_queue.h"
 #include "services/cache_keys.h"
 
 static enum error error_of(enum ledger_outcome outcome)
@@ -97,7 +97,7 @@ static enum error post_once(struct app *app, struct movement_item *item)
 {
     struct cache_write write;
     begin_write(app, &item->movement.user_id, &write);
-    enum error err = write_queues_run(app->writes, WRITE_MOVEMENT, item);
+    enum error err = flight_queues_run(app->flights, FLIGHT_MOVEMENT, item);
     cache_write_end(app->cache, &write);
     return err == ERROR_CONFLICT ? find_done(app, item) : err;
 }
@@ -221,7 +221,7 @@ static enum error capture_once(struct app *app, struct capture_item *item)
 {
     struct cache_write write;
     begin_write(app, &item->capture.user_id, &write);
-    enum error err = write_queues_run(app->writes, WRITE_CAPTURE, item);
+    enum error err = flight_queues_run(app->flights, FLIGHT_CAPTURE, item);
     cache_write_end(app->cache, &write);
     return err;
 }

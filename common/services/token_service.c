@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "cache/cache.h"
-#include "repositories/write_queue.h"
+#include "repositories/flight_queue.h"
 #include "services/cache_keys.h"
 
 _Static_assert(sizeof(struct token_status) <= CACHE_VALUE_BYTES_MAX, "a status fits a cache slot");
@@ -57,20 +57,19 @@ enum error token_service_status(struct app *app, struct account *account,
         }
         lease.may_store = false;
     }
-    struct token_row row = {.rows = NULL};
-    bool found = false;
-    enum error err = token_repository_status(app->database, &account->user_id, &row, &found);
-    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
+    struct status_item item = {.user_id = account->user_id};
+    enum error err = flight_queues_run(app->flights, FLIGHT_STATUS, &item);
+    for (int i = 0; !err && !item.found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         lease.may_store = false;
+        item.user_id = account->user_id;
         if (!err)
-            err = token_repository_status(app->database, &account->user_id, &row, &found);
+            err = flight_queues_run(app->flights, FLIGHT_STATUS, &item);
     }
     if (!err)
-        err = found ? fill_status(&row, ret_status) : ERROR_INTERNAL;
+        err = item.found ? fill_status(&item.row, ret_status) : ERROR_INTERNAL;
     if (!err)
         cache_store(app->cache, &key, &lease, ret_status, sizeof(*ret_status));
-    token_row_done(&row);
     return err;
 }
 
@@ -89,7 +88,7 @@ static enum error claim(struct app *app, const struct account *account,
     struct cache_key cached = cache_keys_balance(&account->user_id);
     struct cache_write write;
     cache_write_begin(app->cache, &cached, &write);
-    enum error err = write_queues_run(app->writes, WRITE_BONUS, &item);
+    enum error err = flight_queues_run(app->flights, FLIGHT_BONUS, &item);
     cache_write_end(app->cache, &write);
     *ret_bonus = item.bonus;
     *ret_found = item.found;

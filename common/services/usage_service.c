@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "repositories/write_queue.h"
+#include "repositories/flight_queue.h"
 
 enum error usage_service_error(enum usage_result result)
 {
@@ -21,7 +21,7 @@ static enum error record(struct app *app, const struct account *account,
     item->usage.id = operation.id;
     item->usage.keyed = operation.keyed;
     item->usage.request_hash = operation.request_hash;
-    return write_queues_run(app->writes, WRITE_USAGE, item);
+    return flight_queues_run(app->flights, FLIGHT_USAGE, item);
 }
 
 enum error usage_service_record(struct app *app, struct account *account, struct text action,

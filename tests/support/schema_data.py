@@ -130,6 +130,8 @@ def samples(user):
             ("device:device_that_is_quite_new_1", NEW_ID, None, "device_that_is_quite_new_1", None),
             ("clerk:user_quite_new", NEW_ID, "user_quite_new", None, "new@x.org")],
         "identity_find": [(user["identity"],), ("device:device_nobody_has_ever_had",)],
+        "identity_find_flight": [(array([user["identity"], "device:device_nobody_has_ever_had",
+                                         user["identity"]]),)],
         "ledger_account": of_me,
         "ledger_account_at": [(me, "infinity"), (me, "2025-02-01"), (me, "2025-05-20")],
         "ledger_entry": [(me, user["entry_id"]), (me, NEW_ID)],
@@ -154,6 +156,7 @@ def samples(user):
         "token_claim_bonus_flight": [(
             array(everybody), array([NEW_ID] * 3), array([HASH, 0, HASH]))],
         "token_status": of_me,
+        "token_status_flight": [(array([*everybody, NEW_ID]),)],
         "transaction_list": [
             (me, "infinity", LAST_ID, LIMIT, None, *times),
             (me, "infinity", LAST_ID, LIMIT, "purchase", *times),

@@ -1,4 +1,4 @@
-#include "repositories/write_queue.h"
+#include "repositories/flight_queue.h"
 
 #include <stdlib.h>
 
@@ -8,37 +8,40 @@
 #include "repositories/ledger_repository.h"
 #include "repositories/token_repository.h"
 #include "repositories/usage_repository.h"
+#include "repositories/user_repository.h"
 
-static const struct flight_kind *const KINDS[WRITE_KINDS] = {
-    [WRITE_MOVEMENT] = &ledger_repository_movements,
-    [WRITE_CAPTURE] = &ledger_repository_captures,
-    [WRITE_BONUS] = &token_repository_bonuses,
-    [WRITE_USAGE] = &usage_repository_records,
+static const struct flight_kind *const KINDS[FLIGHT_QUEUES] = {
+    [FLIGHT_MOVEMENT] = &ledger_repository_movements,
+    [FLIGHT_CAPTURE] = &ledger_repository_captures,
+    [FLIGHT_BONUS] = &token_repository_bonuses,
+    [FLIGHT_USAGE] = &usage_repository_records,
+    [FLIGHT_IDENTITY] = &user_repository_identity_lookups,
+    [FLIGHT_STATUS] = &token_repository_statuses,
 };
 
-struct write_queue {
+struct flight_queue {
     struct database *database;
     const struct flight_kind *kind;
     struct coalescer *coalescer; /* owned */
 };
 
-struct write_queues {
-    struct write_queue queues[WRITE_KINDS];
+struct flight_queues {
+    struct flight_queue queues[FLIGHT_QUEUES];
 };
 
 static void run(void *context, void *const *items, size_t count)
 {
-    const struct write_queue *queue = context;
+    const struct flight_queue *queue = context;
     flight_run(queue->database, queue->kind, items, count);
 }
 
-struct write_queues *write_queues_new(struct database *database)
+struct flight_queues *flight_queues_new(struct database *database)
 {
-    struct write_queues *queues = calloc(1, sizeof(*queues));
+    struct flight_queues *queues = calloc(1, sizeof(*queues));
     if (!queues)
         return NULL;
-    for (size_t i = 0; i < WRITE_KINDS; i++) {
-        struct write_queue *queue = &queues->queues[i];
+    for (size_t i = 0; i < FLIGHT_QUEUES; i++) {
+        struct flight_queue *queue = &queues->queues[i];
         struct coalescer_options options = {
             .lanes = COALESCE_LANES,
             .flight_max = COALESCE_FLIGHT_MAX,
@@ -50,23 +53,23 @@ struct write_queues *write_queues_new(struct database *database)
         queue->kind = KINDS[i];
         queue->coalescer = coalescer_new(&options);
         if (!queue->coalescer) {
-            write_queues_free(queues);
+            flight_queues_free(queues);
             return NULL;
         }
     }
     return queues;
 }
 
-void write_queues_free(struct write_queues *queues)
+void flight_queues_free(struct flight_queues *queues)
 {
     if (!queues)
         return;
-    for (size_t i = 0; i < WRITE_KINDS; i++)
+    for (size_t i = 0; i < FLIGHT_QUEUES; i++)
         coalescer_free(queues->queues[i].coalescer);
     free(queues);
 }
 
-enum error write_queues_run(struct write_queues *queues, enum write_kind kind, void *item)
+enum error flight_queues_run(struct flight_queues *queues, enum flight_of kind, void *item)
 {
     enum error err = coalescer_submit(queues->queues[kind].coalescer, item);
     return err ? err : ((const struct flight_item *)item)->err;

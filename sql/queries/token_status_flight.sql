@@ -1,0 +1,29 @@
+-- token_status of many users: as there, with the place of the user in $1. Whom it does not find has no
+-- row. $1 user ids uuid[].
+SELECT q.place::int AS place,
+       t.balance - h.held AS balance,
+       h.held,
+       t.next_hold_expiry,
+       t.last_bonus_date,
+       (now() AT TIME ZONE 'utc')::date AS server_date,
+       now() AT TIME ZONE 'utc' AS as_of,
+       p.plan,
+       p.quality AS plan_quality,
+       p.daily_generations,
+       (SELECT count(*)::int FROM usage_logs l
+        WHERE l.user_id = t.user_id AND l.action = 'generation'
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS generations_today
+FROM unnest($1::uuid[]) WITH ORDINALITY q (user_id, place)
+JOIN user_tokens t ON t.user_id = q.user_id
+CROSS JOIN LATERAL (
+    SELECT (CASE WHEN t.next_hold_expiry IS NULL THEN 0
+                 ELSE coalesce((SELECT sum(o.amount) FROM token_holds o
+                                WHERE o.user_id = t.user_id AND o.status = 'pending'
+                                  AND o.expires_at > (now() AT TIME ZONE 'utc')), 0)
+            END)::int AS held
+) h
+LEFT JOIN subscriptions s
+       ON s.user_id = t.user_id AND s.status = 'active'
+      AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
+JOIN plans p ON p.plan = coalesce(s.plan, 'free')
+WHERE t.closed_at IS NULL
