@@ -62,6 +62,8 @@ SUPERVISOR := $(OUT)/bin/supervisor
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/unit/%)
 # What the Python tests and the benchmark drive: no tests by themselves.
 DRIVERS := $(OUT)/tests/clerk/verify $(OUT)/tests/bench/bare
+# Sanitizers have an allocator of their own.
+FAILING_MALLOC := $(if $(filter release,$(MODE)),$(OUT)/tests/fault/failing_malloc.so)
 
 .PHONY: all help handlers unit check clean
 all: $(HANDLERS) $(TOOLS) $(SUPERVISOR)
@@ -74,7 +76,7 @@ help:
 	@echo '  clean  removes build/'
 
 handlers: $(HANDLERS)
-unit: $(UNIT_TESTS) $(DRIVERS)
+unit: $(UNIT_TESTS) $(DRIVERS) $(FAILING_MALLOC)
 
 # Statements and migrations are files; the build turns each into a constant (scripts/embed-sql).
 $(OUT)/gen/queries.h $(OUT)/gen/queries.c &: $(QUERY_FILES) sql/queries scripts/embed-sql
@@ -123,6 +125,11 @@ $(DRIVERS): $(OUT)/%: $(OUT)/obj/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
 
+$(OUT)/tests/fault/%.so: tests/fault/%.c
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $<
+
 # tests/fuzz/fuzz_NAME.c is the fuzzing driver NAME (scripts/fuzz). MODE=fuzz links it with
 # libFuzzer; other modes with a main that replays files, so that findings stay found without clang.
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
@@ -149,4 +156,4 @@ clean:
 .SECONDARY:
 -include $(COMMON_OBJECTS:.o=.d) $(HANDLER_SOURCES:%.c=$(OUT)/obj/%.d) \
 	$(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) $(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) \
-	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)
+	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(FAILING_MALLOC:.so=.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)

@@ -313,10 +313,13 @@ static enum error run_batch(struct app *app, const struct request *request,
     size_t flying = 0;
     for (size_t i = 0; i < count; i++) {
         struct batch_item *item = &items[i];
-        item->body = body_array_object(body, "operations", i, &item->problems);
-        item->err = item->body ? read_item(call, request, item, &flight[flying])
-                               : response_invalid(&item->problems, ERROR_INVALID_FIELD,
-                                                  "operations", "expected objects");
+        const struct body_element element = {.array = "operations", .index = i};
+        item->err = body_array_object(body, &element, &item->problems, &item->body);
+        if (!item->err)
+            item->err = read_item(call, request, item, &flight[flying]);
+        /* Nothing was done yet: better all of it again than some without a name. */
+        if (item->err == ERROR_NO_MEMORY)
+            return ERROR_NO_MEMORY;
         item->ready = !item->err;
         item->place = item->ready ? flying++ : 0;
     }

@@ -52,9 +52,10 @@ static enum error find_keys(struct clerk *clerk, char problem[static 256])
 {
     const struct config *config = clerk->config;
     if (config->clerk_jwt_key[0]) {
-        if (key_set_from_pem(text_from(config->clerk_jwt_key), &clerk->keys))
-            return refuse("CLERK_JWT_KEY", "a PEM public key, RSA of 2048 bits or more", problem);
-        return ERROR_OK;
+        enum error err = key_set_from_pem(text_from(config->clerk_jwt_key), &clerk->keys);
+        return err == ERROR_NOT_CONFIGURED
+                   ? refuse("CLERK_JWT_KEY", "a PEM public key, RSA of 2048 bits or more", problem)
+                   : err;
     }
     clerk->remote = true;
     int len = config->clerk_jwks_url[0]
@@ -83,7 +84,7 @@ enum error clerk_new(const struct config *config, struct log *log, struct cache 
     *ret_clerk = NULL;
     if (!config->clerk_jwt_key[0] && !config->clerk_jwks_url[0] && !config->clerk_issuer[0])
         return ERROR_OK;
-    struct clerk *clerk = calloc(1, sizeof(*clerk));
+    struct clerk *clerk = key_set_library_init() ? calloc(1, sizeof(*clerk)) : NULL;
     if (!clerk)
         return ERROR_NO_MEMORY;
     clerk->config = config;
@@ -185,6 +186,21 @@ static enum error verify_once(struct clerk *clerk, struct text token, int64_t no
     return err;
 }
 
+/* After a key id that is not known, or when there are no keys at all. */
+static enum error verify_with_new_keys(struct clerk *clerk, struct text token, int64_t now_unix,
+                                       struct session_claims *ret_claims)
+{
+    char kid[KEY_ID_BYTES_MAX + 1];
+    enum error err = session_token_key_id(token, kid);
+    if (err)
+        return err;
+    refresh_keys(clerk, 0);
+    err = verify_once(clerk, token, now_unix, ret_claims);
+    if (err == ERROR_NOT_FOUND)
+        err = has_keys(clerk) ? ERROR_UNAUTHORIZED : ERROR_IDENTITY_UNAVAILABLE;
+    return err;
+}
+
 static struct cache_key token_key(struct text token)
 {
     unsigned char digest[DIGEST_BYTES];
@@ -223,12 +239,9 @@ enum error clerk_verify(struct clerk *clerk, struct text token, struct session_c
     }
     refresh_keys(clerk, JWKS_FRESH_MS);
     enum error err = verify_once(clerk, token, now_unix, ret_claims);
-    char kid[KEY_ID_BYTES_MAX + 1];
-    if (err == ERROR_NOT_FOUND && session_token_key_id(token, kid)) {
-        refresh_keys(clerk, 0);
-        err = verify_once(clerk, token, now_unix, ret_claims);
-    }
+    if (err == ERROR_NOT_FOUND)
+        err = verify_with_new_keys(clerk, token, now_unix, ret_claims);
     if (!err)
         remember(clerk, &key, &lease, ret_claims);
-    return err == ERROR_NO_MEMORY ? err : err ? ERROR_UNAUTHORIZED : ERROR_OK;
+    return err;
 }

@@ -29,7 +29,8 @@ void clerk_free(struct clerk *clerk);
 
 /*
  * ERROR_OK, or ERROR_UNAUTHORIZED for a token that is not valid now, whatever the reason.
- * clerk may be NULL (not configured).
+ * ERROR_IDENTITY_UNAVAILABLE: no key set could be fetched yet, so that a token that may be good
+ * cannot be judged. ERROR_NO_MEMORY. clerk may be NULL (not configured).
  */
 enum error clerk_verify(struct clerk *clerk, struct text token,
                         struct session_claims *ret_claims) MUST_CHECK;

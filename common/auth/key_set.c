@@ -1,7 +1,9 @@
 #include "auth/key_set.h"
 
+#include <errno.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 #include <openssl/pem.h>
@@ -12,6 +14,15 @@
 #include "base/json_parse.h"
 #include "base/limits.h"
 
+/*
+ * libcrypto and json-c do not tell a lack of memory from a bad key or signature, and whoever is
+ * told of the latter is signed out. So errno is cleared before and looked at after; free keeps it.
+ */
+static bool memory_ran_out(void)
+{
+    return errno == ENOMEM;
+}
+
 struct key {
     char kid[KEY_ID_BYTES_MAX + 1]; /* empty: answers to every id */
     EVP_PKEY *pkey;                 /* owned */
@@ -21,6 +32,18 @@ struct key_set {
     size_t count;
     struct key keys[KEYS_MAX];
 };
+
+bool key_set_library_init(void)
+{
+    /* OPENSSL_init_crypto overlooks some failures; what is wanted of it later does not. */
+    bool started = OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 1;
+    EVP_PKEY_CTX *rsa = started ? EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL) : NULL;
+    EVP_MD *sha256 = rsa ? EVP_MD_fetch(NULL, "SHA256", NULL) : NULL;
+    bool usable = sha256 != NULL;
+    EVP_MD_free(sha256);
+    EVP_PKEY_CTX_free(rsa);
+    return usable;
+}
 
 void key_set_free(struct key_set *set)
 {
@@ -68,12 +91,13 @@ enum error key_set_from_pem(struct text pem, struct key_set **ret_set)
     if (pem.len > sizeof(text))
         return ERROR_NOT_CONFIGURED;
     size_t len = unfold(pem, text);
+    errno = 0;
     BIO *bio = BIO_new_mem_buf(text, (int)len);
     EVP_PKEY *pkey = bio ? PEM_read_bio_PUBKEY(bio, NULL, no_password, NULL) : NULL;
     BIO_free(bio);
     if (!pkey || !is_usable(pkey)) {
         EVP_PKEY_free(pkey);
-        return ERROR_NOT_CONFIGURED;
+        return memory_ran_out() ? ERROR_NO_MEMORY : ERROR_NOT_CONFIGURED;
     }
     struct key_set *set = calloc(1, sizeof(*set));
     if (!set) {
@@ -153,8 +177,9 @@ enum error key_set_from_jwks(struct text json, struct key_set **ret_set)
     struct json_object *list = NULL;
     struct key_set *set = NULL;
     enum error err = ERROR_MALFORMED_JSON;
-    size_t offset;
-    enum json_problem problem = json_parse_object(json, &root, &offset);
+    struct json_report report;
+    errno = 0;
+    enum json_problem problem = json_parse_object(json, &root, &report);
     if (problem != JSON_PROBLEM_NONE)
         return problem == JSON_PROBLEM_MEMORY ? ERROR_NO_MEMORY : ERROR_MALFORMED_JSON;
     if (!json_object_object_get_ex(root, "keys", &list) ||
@@ -168,7 +193,10 @@ enum error key_set_from_jwks(struct text json, struct key_set **ret_set)
     size_t length = json_object_array_length(list);
     for (size_t i = 0; i < length; i++)
         add_jwk(set, json_object_array_get_idx(list, i));
-    if (set->count > 0) {
+    if (memory_ran_out()) {
+        /* Not to be taken for a set from which a key was withdrawn. */
+        err = ERROR_NO_MEMORY;
+    } else if (set->count > 0) {
         *ret_set = set;
         set = NULL;
         err = ERROR_OK;
@@ -195,6 +223,7 @@ enum error key_set_verify(const struct key_set *set, struct text kid, struct tex
     const struct key *key = find(set, kid);
     if (!key)
         return ERROR_NOT_FOUND;
+    errno = 0;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     if (!context)
         return ERROR_NO_MEMORY;
@@ -203,5 +232,7 @@ enum error key_set_verify(const struct key_set *set, struct text kid, struct tex
                 EVP_DigestVerify(context, (const unsigned char *)signature.data, signature.len,
                                  (const unsigned char *)signed_part.data, signed_part.len) == 1;
     EVP_MD_CTX_free(context);
-    return valid ? ERROR_OK : ERROR_UNAUTHORIZED;
+    if (valid)
+        return ERROR_OK;
+    return memory_ran_out() ? ERROR_NO_MEMORY : ERROR_UNAUTHORIZED;
 }

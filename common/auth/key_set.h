@@ -12,15 +12,22 @@
 struct key_set;
 
 /*
+ * Starts libcrypto, before anything else here is called. It tries once in a process, and what
+ * failed then fails for good: false, for lack of memory, means that the process has to end.
+ */
+bool key_set_library_init(void) MUST_CHECK;
+
+/*
  * From one PEM public key ("-----BEGIN PUBLIC KEY-----"); line breaks may be written as \n in one
  * line, as environment files do. It answers to every key id. ERROR_NOT_CONFIGURED: not such a key,
- * or RSA below KEY_BITS_MIN.
+ * or RSA below KEY_BITS_MIN. ERROR_NO_MEMORY.
  */
 enum error key_set_from_pem(struct text pem, struct key_set **ret_set) MUST_CHECK;
 
 /*
  * From a JSON Web Key Set (RFC 7517): the RSA keys that have a kid and are not for another use or
  * algorithm; others are left out. ERROR_MALFORMED_JSON: not a key set, or no usable key in it.
+ * ERROR_NO_MEMORY: never a set that lacks a key for want of memory.
  */
 enum error key_set_from_jwks(struct text json, struct key_set **ret_set) MUST_CHECK;
 
@@ -29,7 +36,8 @@ void key_set_free(struct key_set *set);
 
 /*
  * Checks an RS256 signature (RFC 7518, section 3.3) with the key of exactly this kid.
- * ERROR_OK; ERROR_NOT_FOUND: no such key; ERROR_UNAUTHORIZED: the signature is not the key's.
+ * ERROR_OK; ERROR_NOT_FOUND: no such key; ERROR_UNAUTHORIZED: the signature is not the key's;
+ * ERROR_NO_MEMORY.
  */
 enum error key_set_verify(const struct key_set *set, struct text kid, struct text signed_part,
                           struct text signature) MUST_CHECK;

@@ -29,17 +29,22 @@ static bool split(struct text token, struct parts *ret_parts)
     return true;
 }
 
-/* A part as a JSON object, owned by the caller, or NULL. */
-static struct json_object *decode_object(struct text part)
+/* A part as a JSON object, owned by the caller; ERROR_UNAUTHORIZED when it is none. */
+static enum error decode_object(struct text part, struct json_object **ret_object)
 {
     unsigned char bytes[TOKEN_BYTES_MAX];
-    struct json_object *object = NULL;
     size_t len;
-    size_t offset;
+    struct json_report report;
     if (!base64url_decode(part, bytes, sizeof(bytes), &len))
-        return NULL;
-    json_parse_object((struct text){(const char *)bytes, len}, &object, &offset);
-    return object;
+        return ERROR_UNAUTHORIZED;
+    switch (json_parse_object((struct text){(const char *)bytes, len}, ret_object, &report)) {
+    case JSON_PROBLEM_NONE:
+        return ERROR_OK;
+    case JSON_PROBLEM_MEMORY:
+        return ERROR_NO_MEMORY;
+    default:
+        return ERROR_UNAUTHORIZED;
+    }
 }
 
 static bool has_member(struct json_object *object, const char *name)
@@ -126,17 +131,21 @@ static bool claims_allowed(struct json_object *payload, const struct session_pol
     return true;
 }
 
-bool session_token_key_id(struct text token, char kid[static KEY_ID_BYTES_MAX + 1])
+enum error session_token_key_id(struct text token, char kid[static KEY_ID_BYTES_MAX + 1])
 {
     struct parts parts;
+    struct json_object *header = NULL;
     if (!split(token, &parts))
-        return false;
-    struct json_object *header = decode_object(parts.header);
+        return ERROR_UNAUTHORIZED;
+    enum error err = decode_object(parts.header, &header);
+    if (err)
+        return err;
     struct text found = json_parse_string(header, "kid");
-    bool ok = header && found.len > 0 && !memchr(found.data, '\0', found.len) &&
-              text_copy(found, kid, KEY_ID_BYTES_MAX + 1);
+    if (found.len == 0 || memchr(found.data, '\0', found.len) ||
+        !text_copy(found, kid, KEY_ID_BYTES_MAX + 1))
+        err = ERROR_UNAUTHORIZED;
     json_object_put(header);
-    return ok;
+    return err;
 }
 
 enum error session_token_verify(struct text token, const struct key_set *keys,
@@ -149,23 +158,26 @@ enum error session_token_verify(struct text token, const struct key_set *keys,
     struct session_claims claims;
     struct json_object *header = NULL;
     struct json_object *payload = NULL;
-    enum error err = ERROR_UNAUTHORIZED;
     if (!split(token, &parts))
         return ERROR_UNAUTHORIZED;
-    header = decode_object(parts.header);
-    if (!header || !header_allowed(header) ||
+    enum error err = decode_object(parts.header, &header);
+    if (err)
+        return err;
+    err = ERROR_UNAUTHORIZED;
+    if (!header_allowed(header) ||
         !base64url_decode(parts.signature, signature, sizeof(signature), &signature_len))
         goto out;
     err = key_set_verify(keys, json_parse_string(header, "kid"), parts.signed_part,
                          (struct text){(const char *)signature, signature_len});
     if (err)
         goto out;
-    err = ERROR_UNAUTHORIZED;
-    payload = decode_object(parts.payload);
-    if (!payload || !claims_allowed(payload, policy, now_unix, &claims))
+    err = decode_object(parts.payload, &payload);
+    if (err)
         goto out;
-    *ret_claims = claims;
-    err = ERROR_OK;
+    if (claims_allowed(payload, policy, now_unix, &claims))
+        *ret_claims = claims;
+    else
+        err = ERROR_UNAUTHORIZED;
 out:
     json_object_put(header);
     json_object_put(payload);

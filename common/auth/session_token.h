@@ -24,8 +24,12 @@ struct session_policy {
     struct text authorized_parties; /* comma list; azp must be there and one of it */
 };
 
-/* The kid of the header, without verifying anything; absent when the token is malformed. Copied. */
-bool session_token_key_id(struct text token, char kid[static KEY_ID_BYTES_MAX + 1]);
+/*
+ * The kid of the header, copied, without verifying anything. ERROR_UNAUTHORIZED when there is none
+ * or the token is malformed, or ERROR_NO_MEMORY.
+ */
+enum error session_token_key_id(struct text token,
+                                char kid[static KEY_ID_BYTES_MAX + 1]) MUST_CHECK;
 
 /*
  * Verifies a token at a time (seconds since 1970). ERROR_OK; ERROR_NOT_FOUND: the key set has no key

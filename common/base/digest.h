@@ -1,4 +1,4 @@
-/* SHA-256 (FIPS 180-4) by libcrypto. Thread-safe. */
+/* SHA-256 (FIPS 180-4) by libcrypto. Needs no memory and cannot fail. Thread-safe. */
 #pragma once
 
 #include "base/text.h"

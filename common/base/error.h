@@ -29,6 +29,9 @@
       "The operator has to set the secret for this endpoint") \
     X(UNAUTHORIZED, 401, "unauthorized", "Unauthorized", "Unauthorized", \
       "Authentication required") \
+    X(IDENTITY_UNAVAILABLE, 503, "identity_unavailable", "Вход временно недоступен", \
+      "Sign-in temporarily unavailable", \
+      "The keys of session tokens could not be fetched yet; try again in a moment") \
     X(FORBIDDEN, 403, "forbidden", "Доступ запрещён", "Forbidden", \
       "This address or identity may not use this endpoint") \
     X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \

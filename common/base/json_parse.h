@@ -1,6 +1,7 @@
 /*
  * Strict JSON from outside, by json-c: one value, UTF-8, nothing behind it, depth at most
- * JSON_DEPTH_MAX. Member names that occur twice are not looked for here (http/body.h does).
+ * JSON_DEPTH_MAX. Whole or not at all: json-c itself may cut strings and lose members when memory
+ * is out. Whether names may occur twice is for the caller to say.
  */
 #pragma once
 
@@ -19,12 +20,14 @@ enum json_problem {
     JSON_PROBLEM_TYPE,     /* not an object */
 };
 
-/*
- * Parses text as an object. ret_object: owned by the caller (json_object_put). ret_offset: where
- * the problem is, in bytes; filled for JSON_PROBLEM_SYNTAX.
- */
+struct json_report {
+    size_t offset;   /* where the problem is, in bytes; filled for JSON_PROBLEM_SYNTAX */
+    bool duplicates; /* some name occurs twice in one object, and the last one counts */
+};
+
+/* Parses text as an object. ret_object: owned by the caller (json_object_put). */
 enum json_problem json_parse_object(struct text text, struct json_object **ret_object,
-                                    size_t *ret_offset);
+                                    struct json_report *ret_report);
 
 /* A string member; the absent text when it is missing or of another type. Borrowed from object. */
 struct text json_parse_string(struct json_object *object, const char *name);

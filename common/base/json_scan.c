@@ -143,7 +143,8 @@ static bool same_name(struct text a, struct text b)
 }
 
 /* The names of the object that opens at p, compared with one another. */
-static bool duplicate_in_object(const char *p, const char *end, struct text *ret_name)
+static enum json_scan_duplicate duplicate_in_object(const char *p, const char *end,
+                                                    struct text *ret_name)
 {
     enum { NAMES_MAX = 256 };
     struct text seen[NAMES_MAX];
@@ -151,40 +152,47 @@ static bool duplicate_in_object(const char *p, const char *end, struct text *ret
     int depth = 0;
     struct text name;
     end = object_end(p, end); /* names of the objects behind it are no duplicates */
-    while (count < NAMES_MAX && next_name(&p, end, &depth, &name)) {
+    while (next_name(&p, end, &depth, &name)) {
         if (depth > 1)
             continue;
+        if (count == NAMES_MAX)
+            return JSON_SCAN_UNKNOWN;
         for (size_t i = 0; i < count; i++) {
             if (same_name(seen[i], name)) {
                 /* The plainer spelling of the two. */
                 *ret_name = seen[i].len < name.len ? seen[i] : name;
-                return true;
+                return JSON_SCAN_FOUND;
             }
         }
         seen[count++] = name;
     }
-    return false;
+    return JSON_SCAN_NONE;
 }
 
-bool json_scan_find_duplicate(struct text json, struct text *ret_name)
+enum json_scan_duplicate json_scan_find_duplicate(struct text json, struct text *ret_name)
 {
+    enum json_scan_duplicate result = JSON_SCAN_NONE;
     const char *end = json.data + json.len;
     enum { OBJECTS_MAX = 64 };
     int objects = 0;
-    for (const char *p = json.data; p < end && objects < OBJECTS_MAX;) {
+    for (const char *p = json.data; p < end;) {
         if (*p == '"') {
             struct text content;
             p = skip_string(p, end, &content);
             continue;
         }
         if (*p == '{') {
-            objects++;
-            if (duplicate_in_object(p, end, ret_name))
-                return true;
+            if (objects++ == OBJECTS_MAX)
+                return JSON_SCAN_UNKNOWN;
+            enum json_scan_duplicate here = duplicate_in_object(p, end, ret_name);
+            if (here == JSON_SCAN_FOUND)
+                return here;
+            if (here == JSON_SCAN_UNKNOWN)
+                result = here;
         }
         p++;
     }
-    return false;
+    return result;
 }
 
 static bool is_digit(char c)

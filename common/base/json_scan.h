@@ -12,12 +12,18 @@
 /* The number of members (name and value pairs) of all objects of a valid text together. */
 size_t json_scan_count_members(struct text json);
 
+enum json_scan_duplicate {
+    JSON_SCAN_NONE,
+    JSON_SCAN_FOUND,
+    JSON_SCAN_UNKNOWN, /* none so far, and not all of the text was looked at */
+};
+
 /*
  * The first member name that occurs twice in one object, as it stands between its quotes; names
- * that differ in their escapes only are the same. Returns false when there is none among the first
- * 256 members of any object.
+ * that differ in their escapes only are the same. Looks at the first 64 objects and at the first
+ * 256 members of each. ret_name: filled for JSON_SCAN_FOUND.
  */
-bool json_scan_find_duplicate(struct text json, struct text *ret_name);
+enum json_scan_duplicate json_scan_find_duplicate(struct text json, struct text *ret_name);
 
 /*
  * Finds what RFC 8259 forbids and json-c 0.16 lets pass even in its strict mode: NaN, Infinity, numbers

@@ -199,15 +199,17 @@ static enum error classify(struct bootstrap *bootstrap, enum step result)
     return passes ? ERROR_DATABASE_UNAVAILABLE : ERROR_DATABASE;
 }
 
-/* The user of a connection string, or the empty string. */
-static void read_role(const char *url, char *role, size_t size)
+/* The user of a connection string, or the empty string. Returns false when memory is out. */
+static bool read_role(const char *url, char *role, size_t size)
 {
+    /* It was parsed before, so that nothing else can be wrong with it. */
     PQconninfoOption *options = PQconninfoParse(url, NULL);
     role[0] = '\0';
     for (PQconninfoOption *option = options; option && option->keyword; option++)
         if (strcmp(option->keyword, "user") == 0 && option->val)
             snprintf(role, size, "%s", option->val);
     PQconninfoFree(options);
+    return options != NULL;
 }
 
 enum error bootstrap_run(const char *url, const char *application_url,
@@ -221,7 +223,8 @@ enum error bootstrap_run(const char *url, const char *application_url,
         .deadline_ms = clock_monotonic_ms() + MIGRATION_TIMEOUT_MS,
     };
     *ret_report = (struct bootstrap_report){.version = (int)MIGRATION_COUNT};
-    read_role(application_url, bootstrap.application_role, sizeof(bootstrap.application_role));
+    if (!read_role(application_url, bootstrap.application_role, sizeof(bootstrap.application_role)))
+        return ERROR_NO_MEMORY;
     bootstrap.connection = connection_open(url, application_name, problem);
     if (!bootstrap.connection) {
         log_event(log, LOG_ERROR, "bootstrap cannot connect", LOG_STRING("problem", problem));

@@ -44,26 +44,28 @@ static const char *keywords_get(const struct keywords *keywords, const char *nam
     return NULL;
 }
 
-bool connection_check_url(const char *url, char ret_problem[static 128])
+enum error connection_check_url(const char *url, char ret_problem[static 128])
 {
     bool is_uri =
         strncmp(url, "postgres://", 11) == 0 || strncmp(url, "postgresql://", 13) == 0;
     char *message = NULL;
     PQconninfoOption *options = NULL;
-    bool ok = false;
+    enum error err = ERROR_OK;
     if (!is_uri && !strchr(url, '=')) {
         snprintf(ret_problem, 128, "expected postgresql://user:password@host/database");
-        return false;
+        return ERROR_NOT_CONFIGURED;
     }
+    errno = 0;
     options = PQconninfoParse(url, &message);
-    ok = options != NULL;
-    if (!ok)
+    if (!options)
+        err = errno == ENOMEM ? ERROR_NO_MEMORY : ERROR_NOT_CONFIGURED;
+    if (err == ERROR_NOT_CONFIGURED)
         snprintf(ret_problem, 128, "libpq cannot parse it; expected "
                                    "postgresql://user:password@host/database");
     /* message may quote the string, and with it the password: it is not passed on. */
     PQfreemem(message);
     PQconninfoFree(options);
-    return ok;
+    return err;
 }
 
 /*

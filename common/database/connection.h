@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "database/statement.h"
 
 struct connection {
@@ -56,6 +57,7 @@ void connection_execute_params(struct connection *connection, const char *text,
                                struct reply *ret_reply);
 
 /*
- * Checks a connection string. Returns false and says what is wrong, without the string's values.
+ * Checks a connection string. ERROR_NOT_CONFIGURED, and ret_problem says what is wrong without the
+ * string's values; or ERROR_NO_MEMORY.
  */
-bool connection_check_url(const char *url, char ret_problem[static 128]);
+enum error connection_check_url(const char *url, char ret_problem[static 128]) MUST_CHECK;

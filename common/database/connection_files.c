@@ -18,13 +18,14 @@ static void each_option(const PQconninfoOption *option, each_function each, void
     }
 }
 
-void connection_files(const char *url, each_function each, void *context)
+bool connection_files(const char *url, each_function each, void *context)
 {
     static const char *const VARIABLES[] = {"PGSERVICEFILE", "PGSYSCONFDIR"};
     static const char *const BELOW_HOME[] = {".pgpass", ".postgresql", ".pg_service.conf"};
     const char *home = getenv("HOME");
     PQconninfoOption *named = url[0] ? PQconninfoParse(url, NULL) : NULL;
     PQconninfoOption *defaults = PQconndefaults();
+    bool complete = defaults && (named || !url[0]);
     each_option(named, each, context);
     each_option(defaults, each, context);
     PQconninfoFree(named);
@@ -40,4 +41,5 @@ void connection_files(const char *url, each_function each, void *context)
         snprintf(path, sizeof(path), "%s/%s", home, BELOW_HOME[i]);
         each(context, path);
     }
+    return complete;
 }

@@ -33,10 +33,10 @@ struct database {
 static enum error check_url(const char *variable, const char *url, char problem[static 256])
 {
     char detail[128];
-    if (connection_check_url(url, detail))
-        return ERROR_OK;
-    snprintf(problem, 256, "%s: %s", variable, detail);
-    return ERROR_NOT_CONFIGURED;
+    enum error err = connection_check_url(url, detail);
+    if (err == ERROR_NOT_CONFIGURED)
+        snprintf(problem, 256, "%s: %s", variable, detail);
+    return err;
 }
 
 static enum error check_config(const struct config *config, char problem[static 256])
@@ -166,6 +166,7 @@ struct execution {
     const struct param *params;
     int64_t deadline_ms;
     bool prepared;      /* whether the last attempt was by name */
+    bool unanswered;    /* an attempt had no answer: it may have been carried out */
     struct reply reply; /* of the last attempt; its result is owned until handed out */
     char problem[256];  /* why it could not connect */
 };
@@ -291,6 +292,7 @@ static enum error run_until_settled(struct execution *execution)
                 clock_monotonic_ms() + database->options.config->db_timeout_ms;
             continue;
         case FAILURE_TRANSIENT:
+            execution->unanswered = execution->unanswered || !err;
             failures++;
             break;
         }
@@ -348,6 +350,6 @@ enum error database_run(struct database *database, const struct statement *state
         PQclear(result);
         return ERROR_OK;
     }
-    *ret_rows = rows_new(result, statement);
+    *ret_rows = rows_new(result, statement, execution.unanswered);
     return *ret_rows ? ERROR_OK : ERROR_NO_MEMORY;
 }

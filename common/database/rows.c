@@ -9,6 +9,7 @@
 struct rows {
     PGresult *result; /* owned */
     const struct statement *statement;
+    bool repeated;
 };
 
 bool rows_match(const PGresult *result, const struct statement *statement)
@@ -21,20 +22,25 @@ bool rows_match(const PGresult *result, const struct statement *statement)
     return true;
 }
 
-struct rows *rows_new(PGresult *result, const struct statement *statement)
+struct rows *rows_new(PGresult *result, const struct statement *statement, bool repeated)
 {
     struct rows *rows = malloc(sizeof(*rows));
     if (!rows) {
         PQclear(result);
         return NULL;
     }
-    *rows = (struct rows){.result = result, .statement = statement};
+    *rows = (struct rows){.result = result, .statement = statement, .repeated = repeated};
     return rows;
 }
 
 size_t rows_count(const struct rows *rows)
 {
     return (size_t)PQntuples(rows->result);
+}
+
+bool rows_repeated(const struct rows *rows)
+{
+    return rows->repeated;
 }
 
 void rows_read(const struct rows *rows, size_t index, void *ret_row)

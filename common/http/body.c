@@ -1,5 +1,6 @@
 #include "http/body.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,59 +23,33 @@ static enum error malformed(struct response *response, struct text member, const
     return response_invalid(response, ERROR_MALFORMED_JSON, name, expected);
 }
 
-static size_t count_members(struct json_object *value)
-{
-    size_t count = 0;
-    if (json_object_is_type(value, json_type_object)) {
-        json_object_object_foreach(value, name, member)
-        {
-            (void)name;
-            count += 1 + count_members(member);
-        }
-    } else if (json_object_is_type(value, json_type_array)) {
-        size_t length = json_object_array_length(value);
-        for (size_t i = 0; i < length; i++)
-            count += count_members(json_object_array_get_idx(value, i));
-    }
-    return count;
-}
-
-/* What json-c lets pass and a client must not: the last of two equal members would win. */
-static enum error check_members(struct text json, struct json_object *root,
-                                struct response *response)
-{
-    struct text name = {NULL, 0};
-    if (count_members(root) == json_scan_count_members(json))
-        return ERROR_OK;
-    json_scan_find_duplicate(json, &name);
-    return malformed(response, name, "the member occurs twice");
-}
-
 static enum error parse_text(struct text json, struct response *response,
                              struct json_object **ret_root)
 {
     struct text nothing = {NULL, 0};
+    struct text duplicate = nothing;
     struct json_object *root = NULL;
-    size_t at = 0;
-    enum error err = ERROR_OK;
-    switch (json_parse_object(json, &root, &at)) {
+    struct json_report report;
+    switch (json_parse_object(json, &root, &report)) {
     case JSON_PROBLEM_NONE:
-        err = check_members(json, root, response);
         break;
     case JSON_PROBLEM_MEMORY:
         return ERROR_NO_MEMORY;
     case JSON_PROBLEM_DEPTH:
         return malformed(response, nothing, "nested deeper than 16 levels");
     case JSON_PROBLEM_SYNTAX:
-        return malformed(response, json_scan_member_at(json, at), "not valid JSON from here on");
+        return malformed(response, json_scan_member_at(json, report.offset),
+                         "not valid JSON from here on");
     case JSON_PROBLEM_TRAILING:
         return malformed(response, nothing, "expected nothing after the JSON object");
     case JSON_PROBLEM_TYPE:
         return malformed(response, nothing, "expected a JSON object");
     }
-    if (err) {
+    if (report.duplicates) {
+        /* A client must not send what different readers read differently. */
         json_object_put(root);
-        return err;
+        json_scan_find_duplicate(json, &duplicate);
+        return malformed(response, duplicate, "the member occurs twice");
     }
     *ret_root = root;
     return ERROR_OK;
@@ -217,23 +192,31 @@ enum error body_array(const struct body *body, const char *name, size_t *ret_cou
     return ERROR_OK;
 }
 
-struct body *body_array_object(const struct body *body, const char *name, size_t index,
-                               struct response *problems)
+enum error body_array_object(const struct body *body, const struct body_element *element,
+                             struct response *problems, struct body **ret_body)
 {
     struct json_object *array = NULL;
-    if (!json_object_object_get_ex(body->root, name, &array))
-        return NULL;
-    struct json_object *element = json_object_array_get_idx(array, index);
-    struct body *child =
-        json_object_is_type(element, json_type_object) ? calloc(1, sizeof(*child)) : NULL;
+    struct json_object *value = NULL;
+    if (json_object_object_get_ex(body->root, element->array, &array))
+        value = json_object_array_get_idx(array, element->index);
+    if (!json_object_is_type(value, json_type_object))
+        return response_invalid(problems, ERROR_INVALID_FIELD, element->array, "expected objects");
+    struct body *child = calloc(1, sizeof(*child));
     if (!child)
-        return NULL;
-    child->root = json_object_get(element);
+        return ERROR_NO_MEMORY;
+    child->root = json_object_get(value);
     child->response = problems;
-    return child;
+    *ret_body = child;
+    return ERROR_OK;
 }
 
-struct text body_canonical(const struct body *body)
+enum error body_canonical(const struct body *body, struct text *ret_text)
 {
-    return text_from(json_object_to_json_string_ext(body->root, JSON_C_TO_STRING_PLAIN));
+    /* json-c hands out what it has of a text that it had no memory to finish. */
+    errno = 0;
+    const char *json = json_object_to_json_string_ext(body->root, JSON_C_TO_STRING_PLAIN);
+    if (!json || errno == ENOMEM)
+        return ERROR_NO_MEMORY;
+    *ret_text = text_from(json);
+    return ERROR_OK;
 }

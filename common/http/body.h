@@ -22,8 +22,8 @@ struct body; /* owned by the caller of body_parse; texts read from it live as lo
  */
 enum error body_parse(const struct request *request, struct response *response,
                       struct body **ret_body) MUST_CHECK;
-/* The body as JSON in one form whatever its spacing, borrowed. */
-struct text body_canonical(const struct body *body);
+/* The body as JSON in one form whatever its spacing, borrowed. ERROR_NO_MEMORY. */
+enum error body_canonical(const struct body *body, struct text *ret_text) MUST_CHECK;
 
 /* Takes NULL. */
 void body_free(struct body *body);
@@ -51,12 +51,19 @@ enum error body_int(const struct body *body, const struct body_int_rule *rule, i
 /* The length of an array member; ERROR_INVALID_FIELD when it is none. */
 enum error body_array(const struct body *body, const char *name, size_t *ret_count) MUST_CHECK;
 
+/* Which element of which array member. */
+struct body_element {
+    const char *array;
+    size_t index;
+};
+
 /*
- * An object in an array member, as a body of its own; NULL when memory is out or the element is no
- * object. problems: where its failures are described. Owned by the caller (body_free).
+ * An object in an array member, as a body of its own, owned by the caller (body_free). problems:
+ * where its failures are described. ERROR_INVALID_FIELD when the element is no object, or
+ * ERROR_NO_MEMORY.
  */
-struct body *body_array_object(const struct body *body, const char *name, size_t index,
-                               struct response *problems);
+enum error body_array_object(const struct body *body, const struct body_element *element,
+                             struct response *problems, struct body **ret_body) MUST_CHECK;
 
 /* ERROR_INVALID_FIELD with the member's name and what was expected. */
 enum error body_text(const struct body *body, const struct body_text_rule *rule,

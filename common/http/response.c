@@ -8,13 +8,21 @@
 
 #define JSON_TYPE "application/json; charset=utf-8"
 
-enum { HEADER_BYTES_TOTAL_MAX = 16 * KIB, STREAM_WINDOW_BYTES = 32 * KIB };
+enum {
+    HEADER_BYTES_TOTAL_MAX = 16 * KIB,
+    STREAM_WINDOW_BYTES = 32 * KIB,
+    /* An answer that says what failed: its header lines, and its body. */
+    RESERVED_BYTES = 2 * KIB,
+};
 
 void response_init(struct response *response)
 {
     *response = (struct response){.gateway = NULL};
     buffer_init(&response->headers, HEADER_BYTES_TOTAL_MAX);
     buffer_init(&response->body, RESPONSE_BYTES_MAX);
+    /* So that the answer about a lack of memory needs none; without it the answer tries again. */
+    (void)buffer_reserve(&response->headers, RESERVED_BYTES);
+    (void)buffer_reserve(&response->body, RESERVED_BYTES);
 }
 
 void response_done(struct response *response)
@@ -206,6 +214,7 @@ bool response_send(struct response *response)
     if (response->write_failed)
         return false;
     if (response->streaming)
-        return response->body.len == 0 || flush_window(response);
+        return (response->body.len == 0 && !buffer_error(&response->body)) ||
+               flush_window(response);
     return send_all(response, true);
 }

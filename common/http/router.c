@@ -168,19 +168,18 @@ bool router_serve(struct router *router, const struct gateway *gateway, struct r
         err = dispatch(router, route, methods, request, response);
     if (!err && !response->streaming)
         err = buffer_error(&response->body) ? ERROR_NO_MEMORY : ERROR_OK;
-    if (err && response->streaming) {
-        /* Too late to say so: the answer ends short, and the connection with it. */
+    if (err)
         log_failure(router, request, err);
+    if (err && response->streaming)
         response->write_failed = true;
-        if (gateway->abandon)
-            gateway->abandon(gateway->context);
-    } else if (err) {
-        log_failure(router, request, err);
+    else if (err)
         response_fail(response, err, request->english);
-    }
     bool sent = err != ERROR_CLIENT_GONE && response_send(response);
     if (!sent)
         metric_add(router->write_errors, 1);
+    /* Too late to say what went wrong: the answer ends short, and the connection with it. */
+    if (!sent && response->streaming && gateway->abandon)
+        gateway->abandon(gateway->context);
     count_request(router, route, response->status, clock_monotonic_us() - before_us);
     log_set_request_id((struct text){NULL, 0});
     return body_read && sent;

@@ -114,6 +114,11 @@ enum error generation_repository_delete(struct database *database, const struct 
                                         const struct uuid *id, bool *ret_deleted)
 {
     const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
-    struct deleted_row row;
-    return row_access_one(database, &DELETE, params, &row, ret_deleted, NULL);
+    struct rows *rows = NULL;
+    enum error err = database_run(database, &DELETE, params, &rows);
+    if (err)
+        return err;
+    *ret_deleted = rows_count(rows) > 0 || rows_repeated(rows);
+    rows_free(rows);
+    return ERROR_OK;
 }

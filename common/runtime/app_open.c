@@ -35,12 +35,16 @@ static enum error open_shared_memory(const struct app_needs *needs, struct app *
 {
     char path[256];
     segment_path(app->config, "metrics", path);
-    if (metrics_open(path, &app->metrics, problem))
+    enum error err = metrics_open(path, &app->metrics, problem);
+    /* A lack of memory passes, and the metrics would be missing for good. */
+    if (err == ERROR_NO_MEMORY)
+        return err;
+    if (err)
         log_event(app->log, LOG_WARNING, "no metrics", LOG_STRING("problem", problem));
     if (needs->cache == APP_CACHE_NONE)
         return ERROR_OK;
     segment_path(app->config, "cache", path);
-    enum error err = cache_open(path, &app->cache, problem);
+    err = cache_open(path, &app->cache, problem);
     if (err && needs->cache == APP_CACHE_OPTIONAL) {
         log_event(app->log, LOG_WARNING, "no shared cache", LOG_STRING("problem", problem));
         return ERROR_OK;
@@ -64,7 +68,6 @@ static enum error open_parts(const struct app_needs *needs, struct app *app,
         .on_bootstrap = forget_cached,
         .on_bootstrap_context = app,
     };
-    snprintf(problem, 256, "out of memory");
     enum error err = open_shared_memory(needs, app, problem);
     if (err || !needs->database)
         return err;
@@ -86,7 +89,10 @@ enum error app_open(const char *name, const struct app_needs *needs, struct conf
     enum error err = config_load(ret_config, problem);
     if (err)
         return err;
+    snprintf(problem, 256, "out of memory");
     ret_app->log = log_new(name, (enum log_level)ret_config->log_level);
+    if (!ret_app->log)
+        return ERROR_NO_MEMORY;
     return open_parts(needs, ret_app, problem);
 }
 

@@ -49,7 +49,10 @@ static int serve_socket(const struct handler *handler, struct app *app, struct r
     snprintf(labels, sizeof(labels), "handler=\"%s\"", app->handler);
     metric_set(metrics_series(app->metrics, "process_start_time_seconds", labels),
                (uint64_t)(clock_unix_us() / 1000000));
-    sandbox_enter(app->config, app->log);
+    if (!sandbox_enter(app->config, app->log)) {
+        log_event(app->log, LOG_ERROR, "cannot start", LOG_STRING("problem", "out of memory"));
+        return EXIT_FAILURE;
+    }
     log_event(app->log, LOG_INFO, "serving", LOG_NUMBER("threads", options.threads));
     enum error err = serve_run(&options);
     log_event(app->log, LOG_INFO, "stopped", LOG_STRING("result", error_describe(err)->name));

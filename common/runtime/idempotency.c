@@ -52,8 +52,12 @@ enum error idempotency_for_operation(const struct request *request, struct text 
                                      struct text operation_id, const struct body *operation,
                                      struct operation_key *ret_key)
 {
+    struct text body;
+    enum error err = body_canonical(operation, &body);
+    if (err)
+        return err;
     *ret_key = (struct operation_key){.scope = scope, .key = operation_id};
-    return hash_request(request, body_canonical(operation), &ret_key->request_hash);
+    return hash_request(request, body, &ret_key->request_hash);
 }
 
 void idempotency_replayed(struct response *response, bool replayed)

@@ -104,7 +104,7 @@ static void allow_file(void *context, const char *path)
         allow_folder_of(*ruleset, real);
 }
 
-static void allow_what_is_needed(int ruleset, const struct config *config)
+static bool allow_what_is_needed(int ruleset, const struct config *config)
 {
     static const char *const VARIABLES[] = {"SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF"};
     for (size_t i = 0; i < sizeof(READABLE) / sizeof(READABLE[0]); i++)
@@ -116,11 +116,11 @@ static void allow_what_is_needed(int ruleset, const struct config *config)
         if (value && value[0] == '/')
             allow_file(&ruleset, value);
     }
-    connection_files(config_database_url(config), allow_file, &ruleset);
-    connection_files(config->postgres_url_non_pooling, allow_file, &ruleset);
+    return connection_files(config_database_url(config), allow_file, &ruleset) &&
+           connection_files(config->postgres_url_non_pooling, allow_file, &ruleset);
 }
 
-/* Returns the version of the interface that holds now, 0 when there is none. */
+/* The version of the interface that holds now, 0 when there is none, negative without memory. */
 static int restrict_files(const struct config *config)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
@@ -136,10 +136,10 @@ static int restrict_files(const struct config *config)
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
     if (ruleset < 0)
         return 0;
-    allow_what_is_needed(ruleset, config);
-    bool done = syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
+    bool complete = allow_what_is_needed(ruleset, config);
+    bool done = complete && syscall(SYS_landlock_restrict_self, ruleset, 0) == 0;
     close(ruleset);
-    return done ? (int)abi : 0;
+    return !complete ? -1 : done ? (int)abi : 0;
 }
 
 /* A handler that root started is no more than its user id. */
@@ -155,14 +155,16 @@ static bool drop_rights(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && dropped;
 }
 
-void sandbox_enter(const struct config *config, struct log *log)
+bool sandbox_enter(const struct config *config, struct log *log)
 {
     if (config->sandbox == CONFIG_SANDBOX_OFF) {
         log_event(log, LOG_WARNING, "not sandboxed", LOG_STRING("SANDBOX", "off"));
-        return;
+        return true;
     }
     bool rights = drop_rights();
     int landlock = restrict_files(config);
+    if (landlock < 0)
+        return false;
     bool filter = sandbox_filter_install();
     int cause = filter ? 0 : errno;
     bool whole = rights && landlock > 0 && filter;
@@ -170,4 +172,5 @@ void sandbox_enter(const struct config *config, struct log *log)
               LOG_STRING("rights", rights ? "dropped" : "kept"),
               LOG_NUMBER("landlock_abi", landlock),
               LOG_STRING("seccomp", filter ? "on" : strerror(cause)));
+    return true;
 }

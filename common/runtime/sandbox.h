@@ -19,5 +19,6 @@
  * Enters the sandbox for the calling thread and all it starts, for good; the seccomp filter holds
  * for every thread of the process. Call it when everything is open and no thread runs yet. Does
  * nothing but say so with SANDBOX=off. What the kernel lacks is left out and logged as a warning.
+ * Returns false when memory is out: files that every later connection reads may be missing then.
  */
-void sandbox_enter(const struct config *config, struct log *log);
+bool sandbox_enter(const struct config *config, struct log *log);

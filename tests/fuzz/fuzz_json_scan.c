@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t count = json_scan_count_members(input);
     /* A member takes its quotes and its colon. */
     REQUIRE(count <= size / 3);
-    if (json_scan_find_duplicate(input, &name)) {
+    if (json_scan_find_duplicate(input, &name) == JSON_SCAN_FOUND) {
         REQUIRE(fuzz_within(name, input) && count >= 2);
         if (json_check(input, &facts))
             REQUIRE(facts.duplicate_name || facts.crowded);

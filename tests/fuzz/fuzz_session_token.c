@@ -49,7 +49,7 @@ static enum error verify(struct text token, struct session_claims *ret_claims)
 {
     static const struct session_policy POLICY = {.issuer = {NULL, 0}};
     char kid[KEY_ID_BYTES_MAX + 1];
-    if (session_token_key_id(token, kid))
+    if (session_token_key_id(token, kid) == ERROR_OK)
         REQUIRE(kid[0] != '\0' && strlen(kid) <= KEY_ID_BYTES_MAX);
     enum error err = session_token_verify(token, keys, &POLICY, NOW_UNIX, ret_claims);
     REQUIRE(err == ERROR_OK || err == ERROR_UNAUTHORIZED);

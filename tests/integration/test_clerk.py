@@ -395,6 +395,25 @@ def test_keys_of_the_running_handlers(cluster, database, make_handler, issuer):
         assert clerk.pem().split("\n")[1] not in handler.log()
 
 
+def test_before_the_first_key_set(database, make_handler, issuer):
+    """A token nobody can judge yet is neither good nor bad: 503, and a later one is good."""
+    with Clerk(issuer) as clerk:
+        clerk.fault = "error"
+        handler = make_handler("tokens", POSTGRES_URL=database, **clerk.environment())
+        good = clerk.token()
+        for _ in range(3):
+            answer = handler.request("GET", "/api/tokens", headers=bearer(good))
+            assert (answer.status, answer.code) == (503, "identity_unavailable")
+            assert answer.headers["Retry-After"] == "1"
+        for bad in ("x", "a.b.c", "device_0123456789abcdef"):
+            answer = handler.request("GET", "/api/tokens", headers=bearer(bad))
+            assert (answer.status, answer.code) == (401, "unauthorized")
+        assert len(clerk.fetches) == 1
+        clerk.fault = None
+        wait_until(lambda: handler.request(
+            "GET", "/api/tokens", headers=bearer(clerk.token())).status == 200, 12, "keys")
+
+
 def test_bad_configuration(binaries):
     """A handler refuses to start and names the variable, without its value."""
     for name, value in (("CLERK_JWT_KEY", "no-such-key-value"),

@@ -256,8 +256,11 @@ static void test_no_keys_at_first(void **state)
     struct clerk *clerk = start(NULL);
     local_server_set(&server, LOCAL_CLOSE, 200, "", TEXT_LITERAL(""));
     for (int i = 0; i < 3; i++)
-        assert_int_equal(verify(clerk, 0, "k0"), ERROR_UNAUTHORIZED);
+        assert_int_equal(verify(clerk, 0, "k0"), ERROR_IDENTITY_UNAVAILABLE);
     assert_int_equal(fetches(), 1);
+    /* What no key could make good is refused at once. */
+    struct session_claims claims;
+    assert_int_equal(clerk_verify(clerk, TEXT_LITERAL("a.b.c"), &claims), ERROR_UNAUTHORIZED);
     publish(0);
     pass_ms(JWKS_PAUSE_MS);
     assert_int_equal(verify(clerk, 0, "k0"), ERROR_OK);

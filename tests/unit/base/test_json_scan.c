@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,9 +60,34 @@ static void test_find_duplicate(void **state)
     };
     for (size_t i = 0; i < COUNT(ROWS); i++) {
         struct text name = TEXT_LITERAL("untouched");
-        bool found = json_scan_find_duplicate(text_from(ROWS[i].json), &name);
-        assert_int_equal(found, ROWS[i].name != NULL);
+        enum json_scan_duplicate found = json_scan_find_duplicate(text_from(ROWS[i].json), &name);
+        assert_int_equal(found, ROWS[i].name ? JSON_SCAN_FOUND : JSON_SCAN_NONE);
         assert_true(text_equal(name, found ? text_from(ROWS[i].name) : TEXT_LITERAL("untouched")));
+    }
+}
+
+/* Up to the limits it is sure; a text beyond them is not called free of duplicates. */
+static void test_find_duplicate_limits(void **state)
+{
+    (void)state;
+    static char json[1 << 16];
+    struct text name;
+    for (int members = 255; members <= 257; members++) {
+        size_t len = 0;
+        for (int i = 0; i < members; i++)
+            len += (size_t)snprintf(json + len, sizeof(json) - len, "%c\"n%d\":0",
+                                    i == 0 ? '{' : ',', i);
+        snprintf(json + len, sizeof(json) - len, "}");
+        assert_int_equal(json_scan_find_duplicate(text_from(json), &name),
+                         members <= 256 ? JSON_SCAN_NONE : JSON_SCAN_UNKNOWN);
+    }
+    for (int objects = 63; objects <= 65; objects++) {
+        size_t len = 0;
+        for (int i = 0; i < objects; i++)
+            len += (size_t)snprintf(json + len, sizeof(json) - len, "%c{}", i == 0 ? '[' : ',');
+        snprintf(json + len, sizeof(json) - len, "]");
+        assert_int_equal(json_scan_find_duplicate(text_from(json), &name),
+                         objects <= 64 ? JSON_SCAN_NONE : JSON_SCAN_UNKNOWN);
     }
 }
 
@@ -141,7 +167,7 @@ static void scan_all(const char *bytes, size_t len, size_t offset)
     struct text name = {NULL, 0};
     size_t at;
     assert_true(json_scan_count_members(json) <= len);
-    if (json_scan_find_duplicate(json, &name))
+    if (json_scan_find_duplicate(json, &name) == JSON_SCAN_FOUND)
         assert_true(name.data >= copy && name.data + name.len <= copy + len);
     if (json_scan_find_fault(json, &at))
         assert_true(at < len);
@@ -197,9 +223,13 @@ static void test_worst_cases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_count_members), cmocka_unit_test(test_find_duplicate),
-        cmocka_unit_test(test_member_at),     cmocka_unit_test(test_find_fault),
-        cmocka_unit_test(test_random_bytes),  cmocka_unit_test(test_every_prefix),
+        cmocka_unit_test(test_count_members),
+        cmocka_unit_test(test_find_duplicate),
+        cmocka_unit_test(test_find_duplicate_limits),
+        cmocka_unit_test(test_member_at),
+        cmocka_unit_test(test_find_fault),
+        cmocka_unit_test(test_random_bytes),
+        cmocka_unit_test(test_every_prefix),
         cmocka_unit_test(test_worst_cases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -260,7 +260,8 @@ static void test_check_url(void **state)
     };
     for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
         char problem[128] = "";
-        if (connection_check_url(ROWS[i].url, problem) != ROWS[i].good)
+        enum error expected = ROWS[i].good ? ERROR_OK : ERROR_NOT_CONFIGURED;
+        if (connection_check_url(ROWS[i].url, problem) != expected)
             fail_msg("%s", ROWS[i].url);
         assert_int_equal(problem[0] == '\0', ROWS[i].good);
         assert_null(strstr(problem, "hunter2"));

@@ -175,8 +175,29 @@ static enum error answer_name(struct app *app, struct request *request, struct r
     return err;
 }
 
-static const struct route ROUTES[] = {{"POST", "/name", answer_name, 0}};
-static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 1};
+/* A stream whose last piece needs more room than there is. */
+static enum error stream_end(struct app *app, struct request *request, struct response *response)
+{
+    static const char LAST[] = "end";
+    (void)app;
+    (void)request;
+    buffer_append_format(response_stream(response, "text/plain"), "%5000s", LAST);
+    return ERROR_OK;
+}
+
+static const struct route ROUTES[] = {
+    {"POST", "/name", answer_name, 0},
+    {"GET", "/stream", stream_end, 0},
+};
+static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 2};
+
+static bool abandoned;
+
+static void fake_abandon(void *context)
+{
+    (void)context;
+    abandoned = true;
+}
 
 static void serve_with_failures(enum failing failing)
 {
@@ -227,6 +248,42 @@ static void test_whole_request_with_one_failure(void **state)
     serve_with_failures(FAIL_OWN_ALONE);
 }
 
+/* A stream that lacks its end is abandoned: END_REQUEST would make it look whole. */
+static void test_stream(void **state)
+{
+    (void)state;
+    static struct config config = {.allowed_origins = ""};
+    static struct app app = {.handler = "test", .config = &config};
+    struct router *router = router_new(&app, &HANDLER);
+    bool complete = false;
+    assert_non_null(router);
+    for (long n = 0; !complete; n++) {
+        struct fake_gateway fake;
+        struct request request;
+        struct response response;
+        assert_true(n < 1000);
+        fake_init(&fake);
+        assert_non_null(buffer_reserve(&fake.sent, 100000));
+        fake.params[0] = (struct fake_param){"DOCUMENT_URI", "/stream"};
+        fake.gateway.abandon = fake_abandon;
+        abandoned = false;
+        request_init(&request);
+        response_init(&response);
+        fail_from(FAIL_OWN_ALONE, n);
+        bool keep = router_serve(router, &fake.gateway, &request, &response);
+        complete = !failed();
+        bool began = strstr(buffer_text(&fake.sent).data, "Status: 200") != NULL;
+        bool ended = strstr(buffer_text(&fake.sent).data, "end") != NULL;
+        assert_true(ended ? keep && !abandoned : !keep || !began);
+        assert_true(ended || !began || abandoned);
+        assert_true(!complete || ended);
+        request_done(&request);
+        response_done(&response);
+        fake_done(&fake);
+    }
+    router_free(router);
+}
+
 static void test_router_new(void **state)
 {
     (void)state;
@@ -245,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_buffer_and_writer),
         cmocka_unit_test(test_whole_request),
         cmocka_unit_test(test_whole_request_with_one_failure),
+        cmocka_unit_test(test_stream),
         cmocka_unit_test(test_router_new),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
