@@ -58,6 +58,21 @@ enum {
     SWEEP_ACCOUNTS_MAX = 500,           /* a sweep: some 100 ms of locks, one account at a time */
     VERIFY_MISMATCHES_MAX = 1000,       /* sql/queries/ledger_verify.sql */
 
+    /* Payments. */
+    URL_BYTES_MAX = 2 * KIB,            /* openapi.yaml: returnUrl; more than browsers need */
+    DECIMAL_BYTES_MAX = 16,             /* an amount of money: "99999999.99", rounded up */
+    PAYMENT_REQUEST_BYTES_MAX = 16 * KIB, /* a return URL with every byte escaped is 12 KiB */
+    PAYMENT_LEASE_SPARE_SECONDS = 5,    /* the statements before and after a call */
+    SUBSCRIPTIONS_MAX = 100,            /* of one account, in an answer: eight years of months */
+    LISTING_SECONDS = 60,               /* between listings of the provider's payments */
+    LISTING_OVERLAP_SECONDS = 600,      /* clocks that differ, and objects that show up late */
+    LISTING_LEASE_SECONDS = 120,
+    LISTING_PAGES_MAX = 10000,          /* of 100: a million since the last time */
+    CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */
+    RECONCILER_POLLERS = 4,             /* threads; one call is 100 to 200 ms, so 20 to 40 a second */
+    RECONCILER_IDLE_MS = 1000,
+    RECONCILER_STOP_MS = 2000,          /* for calls under way; leases cover what is cut off */
+
     /* Fields of bodies: the widths of their columns (sql/schema.sql), else what fits the body. */
     IMAGE_URL_BYTES_MAX = 8 * KIB,
     PROMPT_BYTES_MAX = 40 * KIB,        /* 10,000 characters of up to 4 bytes */
