@@ -58,6 +58,19 @@ enum {
     SWEEP_ACCOUNTS_MAX = 500,           /* a sweep: some 100 ms of locks, one account at a time */
     VERIFY_MISMATCHES_MAX = 1000,       /* sql/queries/ledger_verify.sql */
 
+    /* Calls of other services. */
+    RETRY_AFTER_MS_MAX = 3600000,       /* a service that wants a longer pause is asked sooner */
+    URL_BYTES_MAX = 2048,               /* of a page that a person is sent to */
+    PROVIDER_ID_BYTES_MAX = 64,         /* YooKassa's have 36 characters */
+    PROVIDER_KEY_BYTES_MAX = 64,        /* YooKassa: Idempotence-Key */
+    PROVIDER_SECRET_BYTES_MAX = 256,
+    PROVIDER_CURSOR_BYTES_MAX = 256,
+    PROVIDER_WORD_BYTES_MAX = 64,       /* reason, party, event: 40 characters at most */
+    PROVIDER_URL_BYTES_MAX = 480,       /* and the longest path stay below 1 KiB */
+    PROVIDER_PAGE_ITEMS = 100,          /* YooKassa: limit of a list */
+    PROVIDER_OBJECT_BYTES_MAX = 256 * KIB, /* 16 metadata of 512 characters of 12 bytes: 96 KiB */
+    PROVIDER_LIST_BYTES_MAX = 8 * MIB,  /* 100 objects of 3 KiB, and 80 KiB for each at worst */
+
     /* Fields of bodies: the widths of their columns (sql/schema.sql), else what fits the body. */
     IMAGE_URL_BYTES_MAX = 8 * KIB,
     PROMPT_BYTES_MAX = 40 * KIB,        /* 10,000 characters of up to 4 bytes */
