@@ -159,7 +159,7 @@ static int run(struct app *app)
         _exit(EXIT_FAILURE);
     }
     log_event(app->log, LOG_INFO, "reconciling",
-              LOG_STRING("provider", payment_provider_configured(app) ? "configured" : "none"));
+              LOG_STRING("provider", app->yookassa ? "configured" : "none"));
     notify_ready();
     while (sigwait(&signals, &received) != 0)
         ;

@@ -2,8 +2,8 @@
  * Amounts of money as whole minor units (kopecks). Never a floating-point number.
  *
  * The decimal text is the one of PostgreSQL's numeric(10,2) and of the payment provider: digits, a
- * point, two digits ("100.00"). Currencies are the three capital letters of ISO 4217, those with two
- * decimal places only.
+ * point, two digits ("100.00"). Currencies are the three capital letters of ISO 4217, those with
+ * two decimal places only.
  */
 #pragma once
 
@@ -13,8 +13,8 @@
 #include "base/text.h"
 
 enum {
-    MONEY_TEXT_SIZE = 16,    /* "99999999.99" (numeric(10,2)) and terminator, rounded up */
-    CURRENCY_SIZE = 4,       /* three letters and terminator */
+    MONEY_TEXT_SIZE = 16, /* "99999999.99" (numeric(10,2)) and terminator, rounded up */
+    CURRENCY_SIZE = 4,    /* three letters and terminator */
 };
 
 struct money {
@@ -23,9 +23,10 @@ struct money {
 };
 
 /*
- * amount: "0.01" .. "99999999.99", also without a fraction ("100") or with one place ("99.5"); no
- * sign, blanks, exponent or leading zeros but one before the point. currency: three capital letters.
- * Returns false otherwise; ret_money is then untouched.
+ * amount: "0.00" .. "99999999.99", also without a fraction ("100") or with one place ("99.5"); no
+ * sign, blanks, exponent or leading zeros but one before the point. Zero is an amount, of what was
+ * refunded so far: who asks for a payment or refund checks for more. currency: three capital
+ * letters. Returns false otherwise; ret_money is then untouched.
  */
 bool money_parse(struct text amount, struct text currency, struct money *ret_money);
 

@@ -1,8 +1,8 @@
 /*
  * YooKassa's API v3 (https://yookassa.ru/developers/api): payments and refunds.
  *
- * Every POST carries an Idempotence-Key chosen by the caller and is repeated with the same key and the
- * same body for at most 24 hours. No floating-point numbers, no clock: scheduling is the caller's.
+ * Every POST carries an Idempotence-Key chosen by the caller and is repeated with the same key and
+ * body for at most 24 hours. No floating-point numbers, no clock: scheduling is the caller's.
  * Thread-safe. Never called with a database connection borrowed.
  */
 #pragma once
@@ -16,6 +16,8 @@
 #include "base/text.h"
 #include "base/uuid.h"
 
+struct config;
+
 /* Texts are borrowed from the configuration. */
 struct yookassa {
     const char *base_url; /* without a trailing slash */
@@ -24,14 +26,26 @@ struct yookassa {
     long timeout_ms; /* for a whole call */
 };
 
-/* What is known after a call. */
+/*
+ * Checks everything the configuration says of payments. *ret_provider: NULL without a shop, else
+ * owned by the caller (yookassa_free). ERROR_NOT_CONFIGURED, and problem is a sentence that names
+ * the variable; ERROR_NO_MEMORY.
+ */
+enum error yookassa_new(const struct config *config, struct yookassa **ret_provider,
+                        char problem[static 256]) MUST_CHECK;
+void yookassa_free(struct yookassa *provider);
+
+/*
+ * What is known after a call. REFUSED and NOT_FOUND are believed only with the error object of the
+ * API, since something on the way may answer 403 or 404 as well.
+ */
 enum yookassa_result {
     YOOKASSA_DONE,        /* 200, and the object was understood */
     YOOKASSA_REFUSED,     /* 400, 403, 405, 415: this call did nothing and never will */
     YOOKASSA_DENIED,      /* 401: shop id or secret key are wrong; this call did nothing */
     YOOKASSA_NOT_FOUND,   /* 404 */
-    YOOKASSA_LATER,       /* 429, or no connection was made: this call did nothing; try again later */
-    YOOKASSA_UNKNOWN,     /* 5xx, no answer in time, an answer not understood: it may have happened */
+    YOOKASSA_LATER,       /* 429, or no connection: this call did nothing; try again later */
+    YOOKASSA_UNKNOWN,     /* 5xx, no answer in time, one not understood: it may have happened */
 };
 
 enum yookassa_status {
@@ -74,10 +88,11 @@ struct yookassa_answer {
     long status;             /* HTTP status, 0 without an answer */
     struct text error_code;  /* of an error object: "invalid_request", ... */
     struct text error_parameter;
-    int64_t retry_after_ms;  /* of an error object, or 0 */
+    int64_t retry_after_ms;  /* of an error object, else of Retry-After, or 0; at most an hour */
     struct yookassa_payment *payments; /* one, or a page of a list */
     struct yookassa_refund *refunds;
     size_t count;
+    size_t skipped; /* objects of a list that were not understood and are left out */
     struct text next_cursor; /* of a list; absent at its end */
     void *owned;
 };
@@ -85,9 +100,10 @@ void yookassa_answer_done(struct yookassa_answer *answer);
 
 /*
  * Each returns ERROR_OK when the call was made, whatever came of it (ret_answer->result), or
- * ERROR_NO_MEMORY or ERROR_INVALID_PARAMETER (an id or cursor that cannot be part of a URL: 1 to 64
- * of A-Z a-z 0-9 - _ for an id), when it was not.
- * idempotence_key: 1 to 64 characters. body: JSON of yookassa_payment_body or _refund_body.
+ * ERROR_NO_MEMORY or ERROR_INVALID_PARAMETER (an id or key that is not 1 to 64 of A-Z a-z 0-9 - _,
+ * a cursor of more than 256 bytes), when it was not. An answer about another object than the one
+ * that was asked for by its id is not understood.
+ * body: JSON of yookassa_payment_body or _refund_body.
  */
 enum error yookassa_create_payment(const struct yookassa *provider, const char *idempotence_key,
                                    struct text body, struct yookassa_answer *ret_answer) MUST_CHECK;
@@ -98,7 +114,8 @@ enum error yookassa_capture_payment(const struct yookassa *provider, const char 
                                     struct text id, struct yookassa_answer *ret_answer) MUST_CHECK;
 /* Payments created since a time, newest first. cursor: absent for the first page (of 100). */
 enum error yookassa_list_payments(const struct yookassa *provider, int64_t created_since,
-                                  struct text cursor, struct yookassa_answer *ret_answer) MUST_CHECK;
+                                  struct text cursor,
+                                  struct yookassa_answer *ret_answer) MUST_CHECK;
 enum error yookassa_create_refund(const struct yookassa *provider, const char *idempotence_key,
                                   struct text body, struct yookassa_answer *ret_answer) MUST_CHECK;
 enum error yookassa_get_refund(const struct yookassa *provider, struct text id,
@@ -135,12 +152,12 @@ enum error yookassa_refund_body(const struct yookassa_refund_order *order,
 
 /* A notification; nothing of it is believed but which object to fetch. */
 struct yookassa_notification {
-    struct text event;     /* "payment.succeeded", ...; borrowed from the body */
-    struct text object_id; /* borrowed from owned */
+    struct text event;     /* "payment.succeeded", ...; borrowed from owned */
+    struct text object_id; /* the same */
     bool is_refund;        /* event starts with "refund." */
     void *owned;
 };
-/* ERROR_MALFORMED_JSON, ERROR_INVALID_FIELD (not a notification of a payment or refund). */
+/* ERROR_MALFORMED_JSON, ERROR_NO_MEMORY, ERROR_INVALID_FIELD: not about a payment or refund. */
 enum error yookassa_notification_parse(struct text body,
                                        struct yookassa_notification *ret_notification) MUST_CHECK;
 void yookassa_notification_done(struct yookassa_notification *notification);

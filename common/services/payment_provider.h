@@ -1,20 +1,13 @@
 /*
- * The payment provider as the configuration describes it, and what the services tell about calls:
- * a metric for each, a log line for one that was refused or is unclear. Thread-safe.
+ * What the services say of their calls to the payment provider (app->yookassa): a metric for each, a
+ * log line for one that was refused or is unclear. Thread-safe.
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/app.h"
 #include "outbound/yookassa.h"
-
-/* Whether shop id and secret key are set. Without them nothing is asked. */
-bool payment_provider_configured(const struct app *app);
-
-/* Borrowed from the configuration. */
-struct yookassa payment_provider(const struct app *app);
 
 /* How long calls calls and the statements around them may take: the lease of what they concern. */
 int32_t payment_provider_lease_seconds(const struct app *app, int32_t calls);

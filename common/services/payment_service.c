@@ -78,12 +78,11 @@ static enum error take(struct app *app, const struct payment *payment,
 enum error payment_service_ask(struct app *app, const struct payment *payment,
                                struct payment_answer *ret_answer)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer answer = {.count = 0};
     char key[UUID_TEXT_SIZE];
     bool removed;
     uuid_format(&payment->id, key);
-    enum error err = yookassa_create_payment(&provider, key, payment->request_body, &answer);
+    enum error err = yookassa_create_payment(app->yookassa, key, payment->request_body, &answer);
     if (err)
         goto out;
     payment_provider_report(app, "create_payment", &answer);
@@ -211,7 +210,7 @@ enum error payment_service_create(struct app *app, struct account *account,
 {
     struct price price = {.rows = NULL};
     bool found = false;
-    if (!payment_provider_configured(app))
+    if (!app->yookassa)
         return ERROR_PAYMENTS_NOT_CONFIGURED;
     enum error err = payment_repository_package(app->database, order->package, &price, &found);
     if (err || !found)

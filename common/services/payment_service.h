@@ -29,7 +29,7 @@ struct payment_order {
 struct payment_answer {
     struct uuid user_id, id;
     char status[PAYMENT_STATUS_BYTES_MAX];
-    char confirmation_url[URL_BYTES_MAX]; /* where the person pays; empty when there is nowhere */
+    char confirmation_url[URL_BYTES_MAX + 1]; /* where the person pays; empty when there is nowhere */
     bool replayed;
 };
 

@@ -33,7 +33,6 @@ static enum error availability(struct app *app, const struct yookassa_answer *an
 
 static enum error look_at_payment(struct app *app, const struct payment *payment)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer answer = {.count = 0};
     struct payment_answer ignored;
     enum settlement settlement;
@@ -43,7 +42,7 @@ static enum error look_at_payment(struct app *app, const struct payment *payment
             return ERROR_OK;
         return payment_service_ask(app, payment, &ignored);
     }
-    enum error err = yookassa_get_payment(&provider, payment->provider_id, &answer);
+    enum error err = yookassa_get_payment(app->yookassa, payment->provider_id, &answer);
     if (!err) {
         payment_provider_report(app, "get_payment", &answer);
         err = availability(app, &answer, payment->provider_id);
@@ -58,7 +57,7 @@ enum error reconcile_service_payment(struct app *app, bool *ret_worked)
 {
     struct payment_list list = {.count = 0};
     *ret_worked = false;
-    if (!payment_provider_configured(app))
+    if (!app->yookassa)
         return ERROR_OK;
     /* One at a time: its lease is short, so one that a killed process held is soon looked at. */
     enum error err = payment_repository_claim_due(app->database, 1,
@@ -72,7 +71,6 @@ enum error reconcile_service_payment(struct app *app, bool *ret_worked)
 
 static enum error look_at_refund(struct app *app, const struct refund *refund)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer answer = {.count = 0};
     enum settlement settlement;
     if (!refund->provider_id.data) {
@@ -80,7 +78,7 @@ static enum error look_at_refund(struct app *app, const struct refund *refund)
             return ERROR_OK;
         return refund_service_ask(app, refund);
     }
-    enum error err = yookassa_get_refund(&provider, refund->provider_id, &answer);
+    enum error err = yookassa_get_refund(app->yookassa, refund->provider_id, &answer);
     if (!err) {
         payment_provider_report(app, "get_refund", &answer);
         err = availability(app, &answer, refund->provider_id);
@@ -95,7 +93,7 @@ enum error reconcile_service_refund(struct app *app, bool *ret_worked)
 {
     struct refund_list list = {.count = 0};
     *ret_worked = false;
-    if (!payment_provider_configured(app))
+    if (!app->yookassa)
         return ERROR_OK;
     enum error err = payment_repository_refund_claim_due(
         app->database, 1, payment_provider_lease_seconds(app, 3), &list);
@@ -112,7 +110,7 @@ enum error reconcile_service_subscription(struct app *app, bool *ret_worked)
     enum error err = subscription_repository_claim_due(
         app->database, 1, payment_provider_lease_seconds(app, 2), &list);
     *ret_worked = !err && list.count > 0;
-    if (*ret_worked && payment_provider_configured(app))
+    if (*ret_worked && app->yookassa)
         err = subscription_service_renew(app, &list.items[0]);
     subscription_list_done(&list);
     return err;
@@ -147,9 +145,8 @@ static enum error settle_listed_refund(struct app *app, const struct yookassa_an
 static enum error read_page(struct app *app, const struct listing *listing, int64_t since,
                             struct yookassa_answer *answer)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer next = {.count = 0};
-    enum error err = listing->page(&provider, since, answer->next_cursor, &next);
+    enum error err = listing->page(app->yookassa, since, answer->next_cursor, &next);
     yookassa_answer_done(answer);
     *answer = next;
     if (err)
@@ -173,7 +170,7 @@ static enum error run_listing(struct app *app, const struct listing *listing, bo
     int64_t since = 0;
     bool claimed = false;
     *ret_worked = false;
-    if (!payment_provider_configured(app))
+    if (!app->yookassa)
         return ERROR_OK;
     enum error err =
         payment_repository_window_claim(app->database, listing->name, LISTING_SECONDS,

@@ -21,13 +21,12 @@ static enum error open_error(enum refund_open_outcome outcome)
 
 enum error refund_service_ask(struct app *app, const struct refund *refund)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer answer = {.count = 0};
     enum settlement settlement;
     char key[UUID_TEXT_SIZE];
     bool removed;
     uuid_format(&refund->id, key);
-    enum error err = yookassa_create_refund(&provider, key, refund->request_body, &answer);
+    enum error err = yookassa_create_refund(app->yookassa, key, refund->request_body, &answer);
     if (err)
         goto out;
     payment_provider_report(app, "create_refund", &answer);
@@ -163,7 +162,7 @@ enum error refund_service_create(struct app *app, const struct refund_order *ord
     struct uuid owner;
     bool found = false;
     *ret_answer = (struct refund_answer){.tokens_taken = 0};
-    if (!payment_provider_configured(app))
+    if (!app->yookassa)
         return ERROR_PAYMENTS_NOT_CONFIGURED;
     enum error err = payment_repository_locate(app->database, &order->user_id, &order->payment_id,
                                                &owner, &found);

@@ -160,12 +160,11 @@ static enum error settle_once(struct app *app, const struct yookassa_payment *pa
 static enum error capture(struct app *app, const struct yookassa_payment *payment,
                           enum settlement *ret_settlement)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer answer = {.count = 0};
     char key[96];
     snprintf(key, sizeof(key), "capture-%.*s", (int)payment->id.len, payment->id.data);
     key[64] = '\0';
-    enum error err = yookassa_capture_payment(&provider, key, payment->id, &answer);
+    enum error err = yookassa_capture_payment(app->yookassa, key, payment->id, &answer);
     if (!err) {
         payment_provider_report(app, "capture_payment", &answer);
         if (answer.result == YOOKASSA_DONE)
@@ -213,10 +212,9 @@ static enum error locate_paid(struct app *app, struct text provider_payment_id,
 /* A refund may be heard of before the payment it belongs to. */
 static enum error settle_payment_first(struct app *app, struct text provider_payment_id)
 {
-    struct yookassa provider = payment_provider(app);
     struct yookassa_answer answer = {.count = 0};
     enum settlement settlement;
-    enum error err = yookassa_get_payment(&provider, provider_payment_id, &answer);
+    enum error err = yookassa_get_payment(app->yookassa, provider_payment_id, &answer);
     if (!err) {
         payment_provider_report(app, "get_payment", &answer);
         if (answer.result == YOOKASSA_DONE)

@@ -78,7 +78,7 @@ enum error subscription_service_create(struct app *app, struct account *account,
     struct price price = {.rows = NULL};
     bool found = false;
     *ret_resumed = false;
-    if (!payment_provider_configured(app))
+    if (!app->yookassa)
         return ERROR_PAYMENTS_NOT_CONFIGURED;
     enum error err = payment_repository_plan(app->database, order->plan, &price, &found);
     if (err || !found)
