@@ -23,8 +23,9 @@ struct price {
     struct text amount;   /* decimal, "99.00" */
     struct text currency;
     int32_t tokens;       /* 0 for a plan */
-    struct rows *rows;    /* owned */
+    struct rows *rows;    /* owned; price_done */
 };
+void price_done(struct price *price);
 /* ret_found false: no such package, or a plan that costs nothing. */
 enum error payment_repository_package(struct database *database, struct text package,
                                       struct price *ret_price, bool *ret_found) MUST_CHECK;
@@ -116,14 +117,14 @@ enum payment_apply_outcome {
     PAYMENT_UNCREDITED,  /* taken, but the account is erased or at its limit: recorded */
     PAYMENT_NOT_THERE,   /* no such payment of this user: see payment_repository_locate */
 };
+enum { PAYMENT_KIND_SIZE = 32 }; /* of a difference, and terminator */
 /*
  * Status, credit (a ledger entry with the payment's id) or subscription period, provider id and
- * reference in one statement. ret_kind: of the difference that was recorded, absent without; lives until
- * rows_free(*ret_rows).
+ * reference in one statement. ret_kind: of the difference that was recorded, empty without.
  */
 enum error payment_repository_apply(struct database *database, const struct payment_truth *truth,
-                                    enum payment_apply_outcome *ret_outcome, struct text *ret_kind,
-                                    struct rows **ret_rows) MUST_CHECK;
+                                    enum payment_apply_outcome *ret_outcome,
+                                    char ret_kind[static PAYMENT_KIND_SIZE]) MUST_CHECK;
 
 /* ret_list: empty or one. user_id of the caller: somebody else's is not found. */
 enum error payment_repository_get(struct database *database, const struct uuid *user_id,
@@ -216,8 +217,7 @@ struct refund_truth {
 enum error payment_repository_refund_apply(struct database *database,
                                            const struct refund_truth *truth,
                                            enum payment_apply_outcome *ret_outcome,
-                                           struct text *ret_kind,
-                                           struct rows **ret_rows) MUST_CHECK;
+                                           char ret_kind[static PAYMENT_KIND_SIZE]) MUST_CHECK;
 enum error payment_repository_refund_get(struct database *database, const struct uuid *user_id,
                                          const struct uuid *id,
                                          struct refund_list *ret_list) MUST_CHECK;

@@ -7,21 +7,6 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 
-bool payment_provider_configured(const struct app *app)
-{
-    return app->config->yookassa_shop_id[0] && app->config->yookassa_secret_key[0];
-}
-
-struct yookassa payment_provider(const struct app *app)
-{
-    return (struct yookassa){
-        .base_url = app->config->yookassa_api_url,
-        .shop_id = app->config->yookassa_shop_id,
-        .secret_key = app->config->yookassa_secret_key,
-        .timeout_ms = app->config->yookassa_timeout_ms,
-    };
-}
-
 int32_t payment_provider_lease_seconds(const struct app *app, int32_t calls)
 {
     return calls * (app->config->yookassa_timeout_ms / 1000 + 1) + PAYMENT_LEASE_SPARE_SECONDS;
@@ -46,6 +31,9 @@ void payment_provider_report(const struct app *app, const char *call,
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "call=\"%s\",result=\"%s\"", call, word(answer->result));
     metric_add(metrics_series(app->metrics, "payment_provider_calls_total", labels), 1);
+    if (answer->skipped > 0)
+        log_event(app->log, LOG_ERROR, "payment provider: objects that are not understood",
+                  LOG_STRING("call", call), LOG_NUMBER("count", (int64_t)answer->skipped));
     if (answer->result == YOOKASSA_DONE || answer->result == YOOKASSA_NOT_FOUND)
         return;
     /* What was refused would be refused again: somebody has to look. */

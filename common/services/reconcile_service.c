@@ -19,38 +19,29 @@ static bool repeatable(int64_t created_at)
     return clock_unix_us() - created_at < (int64_t)CREATION_REPEAT_SECONDS * MICROSECONDS;
 }
 
-/* What a call says about calling again. An object that is gone is looked at again by its schedule. */
-static enum error availability(struct app *app, const struct yookassa_answer *answer,
-                               struct text provider_id)
+/* An object that is gone is looked at again by its schedule, and logged every time. */
+static enum error check_found(struct app *app, enum error err, struct text provider_id)
 {
-    if (answer->result == YOOKASSA_NOT_FOUND) {
-        log_event(app->log, LOG_ERROR, "the provider does not know a payment it once took",
-                  LOG_TEXT("provider_id", provider_id));
-        return ERROR_OK;
-    }
-    return answer->result == YOOKASSA_DONE ? ERROR_OK : ERROR_PAYMENT_UNCONFIRMED;
+    if (err != ERROR_NOT_FOUND)
+        return err;
+    log_event(app->log, LOG_ERROR, "the provider does not know what it once took",
+              LOG_TEXT("provider_id", provider_id));
+    return ERROR_OK;
 }
 
 static enum error look_at_payment(struct app *app, const struct payment *payment)
 {
-    struct yookassa_answer answer = {.count = 0};
     struct payment_answer ignored;
     enum settlement settlement;
-    if (!payment->provider_id.data) {
-        /* One that is too old for that is found by listing what the provider has. */
-        if (!payment->request_body.data || !repeatable(payment->created_at))
-            return ERROR_OK;
-        return payment_service_ask(app, payment, &ignored);
+    if (payment->provider_id.data) {
+        enum error err =
+            settlement_service_fetch_payment(app, payment->provider_id, &settlement);
+        return check_found(app, err, payment->provider_id);
     }
-    enum error err = yookassa_get_payment(app->yookassa, payment->provider_id, &answer);
-    if (!err) {
-        payment_provider_report(app, "get_payment", &answer);
-        err = availability(app, &answer, payment->provider_id);
-        if (!err && answer.result == YOOKASSA_DONE)
-            err = settlement_service_payment(app, &answer.payments[0], &settlement);
-    }
-    yookassa_answer_done(&answer);
-    return err;
+    /* One that is too old to be repeated is found by listing what the provider has. */
+    if (!payment->request_body.data || !repeatable(payment->created_at))
+        return ERROR_OK;
+    return payment_service_ask(app, payment, &ignored);
 }
 
 enum error reconcile_service_payment(struct app *app, bool *ret_worked)
@@ -71,22 +62,14 @@ enum error reconcile_service_payment(struct app *app, bool *ret_worked)
 
 static enum error look_at_refund(struct app *app, const struct refund *refund)
 {
-    struct yookassa_answer answer = {.count = 0};
     enum settlement settlement;
-    if (!refund->provider_id.data) {
-        if (!refund->request_body.data || !repeatable(refund->created_at))
-            return ERROR_OK;
-        return refund_service_ask(app, refund);
+    if (refund->provider_id.data) {
+        enum error err = settlement_service_fetch_refund(app, refund->provider_id, &settlement);
+        return check_found(app, err, refund->provider_id);
     }
-    enum error err = yookassa_get_refund(app->yookassa, refund->provider_id, &answer);
-    if (!err) {
-        payment_provider_report(app, "get_refund", &answer);
-        err = availability(app, &answer, refund->provider_id);
-        if (!err && answer.result == YOOKASSA_DONE)
-            err = settlement_service_refund(app, &answer.refunds[0], &settlement);
-    }
-    yookassa_answer_done(&answer);
-    return err;
+    if (!refund->request_body.data || !repeatable(refund->created_at))
+        return ERROR_OK;
+    return refund_service_ask(app, refund);
 }
 
 enum error reconcile_service_refund(struct app *app, bool *ret_worked)

@@ -82,15 +82,12 @@ static enum error apply(struct app *app, const struct payment_truth *truth,
 {
     struct cache_key cached = cache_keys_balance(&truth->user_id);
     struct cache_write write;
-    struct rows *rows = NULL;
-    struct text kind = {NULL, 0};
+    char kind[PAYMENT_KIND_SIZE] = "";
     cache_write_begin(app->cache, &cached, &write);
-    enum error err =
-        payment_repository_apply(app->database, truth, ret_outcome, &kind, &rows);
+    enum error err = payment_repository_apply(app->database, truth, ret_outcome, kind);
     cache_write_end(app->cache, &write);
-    if (!err && kind.data)
-        count_difference(app, kind, truth->provider_id);
-    rows_free(rows);
+    if (!err && kind[0])
+        count_difference(app, text_from(kind), truth->provider_id);
     return err;
 }
 
@@ -209,18 +206,36 @@ static enum error locate_paid(struct app *app, struct text provider_payment_id,
     return err;
 }
 
-/* A refund may be heard of before the payment it belongs to. */
-static enum error settle_payment_first(struct app *app, struct text provider_payment_id)
+static enum error fetch_failure(const struct yookassa_answer *answer)
+{
+    return answer->result == YOOKASSA_NOT_FOUND ? ERROR_NOT_FOUND : ERROR_PAYMENT_UNCONFIRMED;
+}
+
+enum error settlement_service_fetch_payment(struct app *app, struct text provider_id,
+                                            enum settlement *ret_settlement)
 {
     struct yookassa_answer answer = {.count = 0};
-    enum settlement settlement;
-    enum error err = yookassa_get_payment(app->yookassa, provider_payment_id, &answer);
+    enum error err = yookassa_get_payment(app->yookassa, provider_id, &answer);
     if (!err) {
         payment_provider_report(app, "get_payment", &answer);
-        if (answer.result == YOOKASSA_DONE)
-            err = settlement_service_payment(app, &answer.payments[0], &settlement);
-        else if (answer.result != YOOKASSA_NOT_FOUND)
-            err = ERROR_PAYMENT_UNCONFIRMED;
+        err = answer.result == YOOKASSA_DONE
+                  ? settlement_service_payment(app, &answer.payments[0], ret_settlement)
+                  : fetch_failure(&answer);
+    }
+    yookassa_answer_done(&answer);
+    return err;
+}
+
+enum error settlement_service_fetch_refund(struct app *app, struct text provider_id,
+                                           enum settlement *ret_settlement)
+{
+    struct yookassa_answer answer = {.count = 0};
+    enum error err = yookassa_get_refund(app->yookassa, provider_id, &answer);
+    if (!err) {
+        payment_provider_report(app, "get_refund", &answer);
+        err = answer.result == YOOKASSA_DONE
+                  ? settlement_service_refund(app, &answer.refunds[0], ret_settlement)
+                  : fetch_failure(&answer);
     }
     yookassa_answer_done(&answer);
     return err;
@@ -242,15 +257,13 @@ static enum error apply_refund(struct app *app, const struct refund_truth *truth
 {
     struct cache_key cached = cache_keys_balance(&truth->user_id);
     struct cache_write write;
-    struct rows *rows = NULL;
-    struct text kind = {NULL, 0};
+    char kind[PAYMENT_KIND_SIZE] = "";
     cache_write_begin(app->cache, &cached, &write);
     enum error err =
-        payment_repository_refund_apply(app->database, truth, ret_outcome, &kind, &rows);
+        payment_repository_refund_apply(app->database, truth, ret_outcome, kind);
     cache_write_end(app->cache, &write);
-    if (!err && kind.data)
-        count_difference(app, kind, truth->provider_id);
-    rows_free(rows);
+    if (!err && kind[0])
+        count_difference(app, text_from(kind), truth->provider_id);
     return err;
 }
 
@@ -294,9 +307,13 @@ enum error settlement_service_refund(struct app *app, const struct yookassa_refu
 {
     struct owner owner;
     bool paid;
+    enum settlement of_payment;
     enum error err = locate_paid(app, refund->payment_id, &owner, &paid);
     if (!err && !paid) {
-        err = settle_payment_first(app, refund->payment_id);
+        /* A refund may be heard of before the payment it belongs to. */
+        err = settlement_service_fetch_payment(app, refund->payment_id, &of_payment);
+        if (err == ERROR_NOT_FOUND)
+            err = ERROR_OK;
         if (!err)
             err = locate_paid(app, refund->payment_id, &owner, &paid);
     }
