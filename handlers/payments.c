@@ -33,9 +33,9 @@ static enum error create(struct app *app, struct request *request, struct respon
     struct payment_order order;
     struct payment_answer answer;
     struct body *body = NULL;
-    if (!app->yookassa)
-        return ERROR_PAYMENTS_NOT_CONFIGURED;
     enum error err = caller_resolve(app, request, &account);
+    if (!err && !app->yookassa)
+        err = ERROR_PAYMENTS_NOT_CONFIGURED;
     if (!err)
         err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
     if (!err)
@@ -182,9 +182,9 @@ static enum error refund(struct app *app, struct request *request, struct respon
     struct refund_order order = {.amount = {NULL, 0}};
     struct refund_answer answer;
     struct body *body = NULL;
-    if (!app->yookassa)
-        return ERROR_PAYMENTS_NOT_CONFIGURED;
     enum error err = read_operator(app, request, &caller);
+    if (!err && !app->yookassa)
+        err = ERROR_PAYMENTS_NOT_CONFIGURED;
     if (!err)
         err = idempotency_read(request, response, text_from(caller.scope), &key);
     if (!err && !owned_id_parse(request->id, &order.user_id, &order.payment_id))

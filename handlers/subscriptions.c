@@ -96,9 +96,9 @@ static enum error create(struct app *app, struct request *request, struct respon
     struct payment_answer answer;
     struct body *body = NULL;
     bool resumed = false;
-    if (!app->yookassa)
-        return ERROR_PAYMENTS_NOT_CONFIGURED;
     enum error err = caller_resolve(app, request, &account);
+    if (!err && !app->yookassa)
+        err = ERROR_PAYMENTS_NOT_CONFIGURED;
     if (!err)
         err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
     if (!err)

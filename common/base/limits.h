@@ -66,7 +66,6 @@ enum {
     LISTING_OVERLAP_SECONDS = 600,      /* clocks that differ, and objects that show up late */
     LISTING_LEASE_SECONDS = 120,
     LISTING_PAGES_MAX = 10000,          /* of 100: a million since the last time */
-    CREATION_RETRY_SECONDS = 60,        /* YooKassa: about once a minute after a 500 */
     CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */
     RECONCILER_POLLERS = 4,             /* threads; a call takes some 150 ms: 25 a second */
     RECONCILER_IDLE_MS = 1000,

@@ -91,8 +91,7 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
         err = take(app, payment, &answer.payments[0], ret_answer);
         break;
     case YOOKASSA_UNKNOWN:
-        err = payment_repository_uncertain(app->database, &payment->user_id, &payment->id,
-                                           CREATION_RETRY_SECONDS);
+        err = payment_repository_uncertain(app->database, &payment->user_id, &payment->id, 0);
         err = err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
         break;
     case YOOKASSA_REFUSED:

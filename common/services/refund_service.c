@@ -35,8 +35,7 @@ enum error refund_service_ask(struct app *app, const struct refund *refund)
         err = settlement_service_refund(app, &answer.refunds[0], &settlement);
         break;
     case YOOKASSA_UNKNOWN:
-        err = payment_repository_refund_uncertain(app->database, &refund->user_id, &refund->id,
-                                           CREATION_RETRY_SECONDS);
+        err = payment_repository_refund_uncertain(app->database, &refund->user_id, &refund->id, 0);
         err = err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
         break;
     case YOOKASSA_REFUSED:
