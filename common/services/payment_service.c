@@ -75,12 +75,25 @@ static enum error take(struct app *app, const struct payment *payment,
     return ERROR_OK;
 }
 
+/* The provider has done nothing. A renewal it will never do has failed; anything else makes room. */
+static enum error give_up(struct app *app, const struct payment *payment,
+                          enum yookassa_result result)
+{
+    bool removed;
+    bool failed = result == YOOKASSA_REFUSED &&
+                  text_equal(payment->purpose, TEXT_LITERAL("renewal"));
+    enum error err =
+        failed ? payment_repository_renewal_refused(app->database, &payment->user_id, &payment->id)
+               : payment_repository_refused(app->database, &payment->user_id, &payment->id,
+                                            &removed);
+    return err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+}
+
 enum error payment_service_ask(struct app *app, const struct payment *payment,
                                struct payment_answer *ret_answer)
 {
     struct yookassa_answer answer = {.count = 0};
     char key[UUID_TEXT_SIZE];
-    bool removed;
     uuid_format(&payment->id, key);
     enum error err = yookassa_create_payment(app->yookassa, key, payment->request_body, &answer);
     if (err)
@@ -98,9 +111,7 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
     case YOOKASSA_DENIED:
     case YOOKASSA_NOT_FOUND:
     case YOOKASSA_LATER:
-        err = payment_repository_refused(app->database, &payment->user_id, &payment->id,
-                                         &removed);
-        err = err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+        err = give_up(app, payment, answer.result);
         break;
     }
 out:
