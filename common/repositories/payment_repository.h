@@ -23,8 +23,9 @@ struct price {
     struct text amount;   /* decimal, "99.00" */
     struct text currency;
     int32_t tokens;       /* 0 for a plan */
-    struct rows *rows;    /* owned */
+    struct rows *rows;    /* owned; price_done */
 };
+void price_done(struct price *price);
 /* ret_found false: no such package, or a plan that costs nothing. */
 enum error payment_repository_package(struct database *database, struct text package,
                                       struct price *ret_price, bool *ret_found) MUST_CHECK;
@@ -87,7 +88,10 @@ enum error payment_repository_open(struct database *database, const struct new_p
                                    int32_t lease_seconds, enum payment_open_outcome *ret_outcome,
                                    struct payment_list *ret_list) MUST_CHECK;
 
-/* The provider was asked and it may have happened: the next attempt is in retry_seconds. */
+/*
+ * The provider was asked and it may have happened: the next attempt follows the schedule of
+ * docs/payments.md, and is not before retry_seconds.
+ */
 enum error payment_repository_uncertain(struct database *database, const struct uuid *user_id,
                                         const struct uuid *id, int32_t retry_seconds) MUST_CHECK;
 /*
@@ -116,14 +120,14 @@ enum payment_apply_outcome {
     PAYMENT_UNCREDITED,  /* taken, but the account is erased or at its limit: recorded */
     PAYMENT_NOT_THERE,   /* no such payment of this user: see payment_repository_locate */
 };
+enum { PAYMENT_KIND_SIZE = 32 }; /* of a difference, and terminator */
 /*
- * Status, credit (a ledger entry with the payment's id) or subscription period, provider id and
- * reference in one statement. ret_kind: of the difference that was recorded, absent without; lives until
- * rows_free(*ret_rows).
+ * Status, credit (a ledger entry whose operation_id is the payment's id; its own id is made of that)
+ * or subscription period, provider id and reference in one statement. ret_kind: of the difference that was recorded, empty without.
  */
 enum error payment_repository_apply(struct database *database, const struct payment_truth *truth,
-                                    enum payment_apply_outcome *ret_outcome, struct text *ret_kind,
-                                    struct rows **ret_rows) MUST_CHECK;
+                                    enum payment_apply_outcome *ret_outcome,
+                                    char ret_kind[static PAYMENT_KIND_SIZE]) MUST_CHECK;
 
 /* ret_list: empty or one. user_id of the caller: somebody else's is not found. */
 enum error payment_repository_get(struct database *database, const struct uuid *user_id,
@@ -209,18 +213,21 @@ struct refund_truth {
 };
 /*
  * Status, tokens taken back (in proportion, all with the last kopeck; at most what can be spent) as a
- * ledger entry with the refund's id, and the payment's refunded amount and status, in one statement.
+ * ledger entry whose operation_id is the refund's id, and the payment's refunded amount and status, in one statement.
  * A refund that was made in the provider's own pages is written down here.
  * Outcomes as payment_repository_apply; UNCREDITED: not all tokens could be taken (tokens_owed).
  */
 enum error payment_repository_refund_apply(struct database *database,
                                            const struct refund_truth *truth,
                                            enum payment_apply_outcome *ret_outcome,
-                                           struct text *ret_kind,
-                                           struct rows **ret_rows) MUST_CHECK;
+                                           char ret_kind[static PAYMENT_KIND_SIZE]) MUST_CHECK;
 enum error payment_repository_refund_get(struct database *database, const struct uuid *user_id,
                                          const struct uuid *id,
                                          struct refund_list *ret_list) MUST_CHECK;
+/* In key order after an id, for the export. */
+enum error payment_repository_refund_export(struct database *database, const struct uuid *user_id,
+                                            const struct uuid *after_id, int32_t limit,
+                                            struct refund_list *ret_list) MUST_CHECK;
 enum error payment_repository_refund_claim_due(struct database *database, int32_t limit,
                                                int32_t lease_seconds,
                                                struct refund_list *ret_list) MUST_CHECK;
@@ -249,3 +256,20 @@ enum error payment_repository_window_claim(struct database *database, struct tex
 /* The listing came through up to until. */
 enum error payment_repository_window_done(struct database *database, struct text name,
                                           int64_t until) MUST_CHECK;
+
+/* A payment or refund whose tokens are not in the ledger as they should be. */
+struct payment_mismatch {
+    struct uuid user_id, id;
+    int32_t expected; /* tokens; negative for a refund */
+    int64_t found;    /* the sum of its entries */
+    int64_t entries;
+};
+struct payment_mismatch_list {
+    struct payment_mismatch *items; /* owned */
+    size_t count;
+    struct rows *rows; /* owned */
+};
+/* At most 1,000. Reads everything: for an audit. */
+enum error payment_repository_verify(struct database *database,
+                                     struct payment_mismatch_list *ret_list) MUST_CHECK;
+void payment_mismatch_list_done(struct payment_mismatch_list *list);

@@ -69,7 +69,7 @@ static enum error export_subscriptions(struct app *app, const struct account *ac
     size_t count;
     do {
         struct subscription_list list = {.count = 0};
-        enum error err = billing_repository_subscriptions(app->database, &account->user_id, &after,
+        enum error err = subscription_repository_export(app->database, &account->user_id, &after,
                                                           EXPORT_PAGE_ROWS, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->subscription(sink->context, &list.items[i]))
@@ -91,7 +91,7 @@ static enum error export_payments(struct app *app, const struct account *account
     size_t count;
     do {
         struct payment_list list = {.count = 0};
-        enum error err = billing_repository_payments(app->database, &account->user_id, &after,
+        enum error err = payment_repository_export(app->database, &account->user_id, &after,
                                                      EXPORT_PAGE_ROWS, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->payment(sink->context, &list.items[i]))

@@ -3,8 +3,9 @@
 
 #include "base/app.h"
 #include "base/error.h"
-#include "repositories/billing_repository.h"
 #include "repositories/generation_repository.h"
+#include "repositories/payment_repository.h"
+#include "repositories/subscription_repository.h"
 #include "repositories/token_repository.h"
 #include "repositories/usage_repository.h"
 #include "repositories/user_repository.h"
