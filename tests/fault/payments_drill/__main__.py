@@ -31,7 +31,7 @@ DEVICES = 400
 PROCESSES, THREADS = 2, 12
 POLL_SECONDS = 3          # of the reconciler
 PROVIDER_TIMEOUT_MS = 1000
-AGREE_SECONDS = 240       # after the faults, until the books agree
+AGREE_SECONDS = 120       # after the faults, until the books agree
 WEBHOOK = "/api/payments/webhook"
 STARTED = time.monotonic()
 
@@ -253,8 +253,9 @@ class Drill:
                 # Everything agrees; it still has to once the lists were read.
                 listed = self._list_again()
             elif time.monotonic() > began + AGREE_SECONDS:
-                self.problems.append(f"after {AGREE_SECONDS} s {waiting} payments are not paid or"
-                                     f" given up, {open_rows} rows of ours are open")
+                self.problems.append(
+                    f"after {AGREE_SECONDS} s {waiting} payments are not paid or given up,"
+                    f" {len(open_rows)} rows of ours are open, such as {open_rows[:3]}")
                 break
             time.sleep(2)
         step(f"the books were the same {time.monotonic() - began:.0f} s after the faults")
@@ -273,10 +274,12 @@ class Drill:
     def _open_rows(self, theirs):
         """Our rows that wait for something, but for those that cannot agree with the provider's."""
         damaged = {theirs["payments"][name]["metadata"]["payment_id"] for name in theirs["damage"]}
-        rows = self.query("SELECT id::text FROM payments WHERE next_check_at IS NOT NULL"
-                          " UNION ALL SELECT id::text FROM payment_refunds"
-                          " WHERE next_check_at IS NOT NULL")
-        return sum(1 for name, in rows if name not in damaged)
+        rows = self.query(
+            "SELECT id::text, status, yookassa_payment_id, request_body, created_at::text,"
+            " next_check_at::text FROM payments WHERE next_check_at IS NOT NULL UNION ALL"
+            " SELECT id::text, status, yookassa_refund_id, request_body, created_at::text,"
+            " next_check_at::text FROM payment_refunds WHERE next_check_at IS NOT NULL")
+        return [row for row in rows if row[0] not in damaged]
 
     def _list_again(self):
         self.query("UPDATE payment_windows SET claimed_until = NULL, listed_at = NULL")

@@ -156,7 +156,9 @@ class Worker:
         data = answer.get("data") or {}
         self.write(do="refund", name=name, payment=purchase.public_id, amount=amount,
                    status=status, code=answer.get("code"), id=data.get("refundId"))
-        over = status == 201 or answer.get("code") == "refund_exceeds_payment"
+        # Who did not pay for a while never will.
+        over = (status == 201 or answer.get("code") == "refund_exceeds_payment"
+                or (answer.get("code") == "payment_not_paid" and attempt > 3))
         if not over and attempt < ATTEMPTS:
             self.later(min(0.3 * 2 ** attempt, 4), self.refund, purchase, how, attempt + 1, amount)
         elif status == 201 and how == "part" and self.random.random() < 0.3:
