@@ -25,6 +25,12 @@ static const char *word(enum yookassa_result result)
     return "unknown";
 }
 
+/* An absent text would be logged as a number. */
+static struct text text_or_empty(struct text text)
+{
+    return text.data ? text : TEXT_LITERAL("");
+}
+
 void payment_provider_report(const struct app *app, const char *call,
                              const struct yookassa_answer *answer)
 {
@@ -40,6 +46,6 @@ void payment_provider_report(const struct app *app, const char *call,
     bool ours = answer->result == YOOKASSA_REFUSED || answer->result == YOOKASSA_DENIED;
     log_event(app->log, ours ? LOG_ERROR : LOG_WARNING, "payment provider",
               LOG_STRING("call", call), LOG_STRING("result", word(answer->result)),
-              LOG_NUMBER("status", answer->status), LOG_TEXT("code", answer->error_code),
-              LOG_TEXT("parameter", answer->error_parameter));
+              LOG_NUMBER("status", answer->status), LOG_TEXT("code", text_or_empty(answer->error_code)),
+              LOG_TEXT("parameter", text_or_empty(answer->error_parameter)));
 }

@@ -117,8 +117,7 @@ static void tell(struct app *app, const struct yookassa_payment *payment)
     snprintf(labels, sizeof(labels), "status=\"%s\"", status);
     metric_add(metrics_series(app->metrics, "payments_total", labels), 1);
     log_event(app->log, LOG_INFO, "payment", LOG_STRING("status", status),
-              LOG_TEXT("provider_id", payment->id),
-              LOG_TEXT("reason", payment->cancellation_reason));
+              LOG_TEXT("provider_id", payment->id));
 }
 
 static enum error settle_once(struct app *app, const struct yookassa_payment *payment,

@@ -432,14 +432,15 @@ def test_a_device_that_is_linked_takes_its_payments_along(cluster, template, bin
 def operator(shop):
     """refund(payment, amount, key, **more): by the operator."""
     service = shop.service_key("operator")
-    caller = Buyer(shop, shop.stack.client(anonymous=True))
 
     def refund(payment, amount=None, key=None, **members):
+        caller = Buyer(shop, shop.stack.client(anonymous=True))
         body = {"amount": amount, **members} if amount is not None or members else None
-        return caller.request("POST", f"/api/payments/{payment.public_id}/refund", body, key,
-                              {"Authorization": f"Service {service}"})
-    yield refund
-    caller.client.close()
+        answer = caller.request("POST", f"/api/payments/{payment.public_id}/refund", body, key,
+                                {"Authorization": f"Service {service}"})
+        caller.client.close()
+        return answer
+    return refund
 
 
 @pytest.fixture

@@ -108,7 +108,6 @@ class Shop:
         except BaseException:
             self.provider.close()
             raise
-        self.notifier = self.stack.client(anonymous=True)
 
     # --- who takes part ---
 
@@ -128,7 +127,9 @@ class Shop:
 
     def send(self, body, address="127.0.0.1"):
         """Sends any body to the webhook."""
-        answer = self.notifier.post(WEBHOOK, body, headers={"X-Forwarded-For": address})
+        client = self.stack.client(anonymous=True)
+        answer = client.post(WEBHOOK, body, headers={"X-Forwarded-For": address})
+        client.close()
         openapi.check_response("POST", WEBHOOK, answer.status, answer.headers, answer.body)
         return answer
 
@@ -180,7 +181,6 @@ class Shop:
         with contextlib.ExitStack() as closing:
             closing.callback(self.cluster.drop, self.url)
             closing.callback(self.provider.close)
-            closing.callback(self.notifier.close)
             closing.callback(self.stack.close)
             broken = self.query(BROKEN_BOOKS)
         assert broken == []

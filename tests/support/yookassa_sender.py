@@ -101,6 +101,7 @@ class Sender:
         """One attempt in this thread; more by the others when it fails."""
         if self.webhook is not None and self._attempt(notice) != 200:
             self._put(notice, REDELIVERY_SECONDS[0])
+        self._drop()
 
     # --- delivery ---
 
@@ -128,6 +129,7 @@ class Sender:
                 self._put(notice, REDELIVERY_SECONDS[step])
             with self.condition:
                 self.under_way -= 1
+        self._drop()
 
     def _attempt(self, notice):
         """The status of the answer, or 0."""
@@ -163,8 +165,10 @@ class Sender:
         return self.local.connection
 
     def _drop(self):
-        with contextlib.suppress(OSError):
-            self.local.connection.close()
+        connection = getattr(self.local, "connection", None)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.close()
         self.local.connection = None
 
     # --- for tests ---
