@@ -107,9 +107,9 @@ CREATE INDEX IF NOT EXISTS user_identities_user_id_idx ON user_identities (user_
 
 -- Paid plans of an account; at most one is active. period_anchor and period_months: the period ends
 -- that many months after the anchor, so that a subscription of the 31st is one of the 31st again
--- after February. payment_method_id: what the provider saved; NULL: there is no renewal.
--- renewal_attempts: failed ones of this period. next_check_at: when a renewal is due, or its next
--- attempt; ahead while somebody is at it.
+-- after February. payment_method_id: what the provider saved, while the subscription is active;
+-- NULL: there is no renewal. renewal_attempts: failed ones of this period. next_check_at: when a
+-- renewal is due, or its next attempt; ahead while somebody is at it.
 CREATE TABLE IF NOT EXISTS subscriptions (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     user_id uuid NOT NULL,
@@ -133,6 +133,8 @@ CREATE TABLE IF NOT EXISTS subscriptions (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS subscriptions_one_active_idx
     ON subscriptions (user_id) WHERE status = 'active';
+CREATE INDEX IF NOT EXISTS subscriptions_history_idx
+    ON subscriptions (user_id, created_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS subscriptions_next_check_idx ON subscriptions (next_check_at)
     WHERE next_check_at IS NOT NULL;
 
@@ -1185,7 +1187,8 @@ BEGIN
     SELECT p_user_id, m.id, m.plan,
            CASE WHEN m.status = 'active' AND other.there THEN 'cancelled' ELSE m.status END,
            m.current_period_start, m.current_period_end, m.yookassa_subscription_id,
-           m.created_at, m.updated_at, m.payment_method_id, m.cancel_at_period_end,
+           m.created_at, m.updated_at,
+           CASE WHEN NOT other.there THEN m.payment_method_id END, m.cancel_at_period_end,
            m.renewal_attempts, m.period_anchor, m.period_months,
            CASE WHEN NOT other.there THEN m.next_check_at END
     FROM moved m
@@ -1230,10 +1233,9 @@ BEGIN
     WHERE p.user_id = p_user_id
       AND (p.request_body IS NOT NULL OR p.confirmation_url IS NOT NULL);
     UPDATE subscriptions s
-    SET status = 'cancelled', next_check_at = NULL, updated_at = present
+    SET status = 'cancelled', payment_method_id = NULL, next_check_at = NULL,
+        updated_at = present
     WHERE s.user_id = p_user_id AND s.status = 'active';
-    UPDATE subscriptions s SET payment_method_id = NULL
-    WHERE s.user_id = p_user_id AND s.payment_method_id IS NOT NULL;
     DELETE FROM usage_logs l WHERE l.user_id = p_user_id;
     DELETE FROM generations g WHERE g.user_id = p_user_id;
     DELETE FROM user_identities i WHERE i.user_id = p_user_id;
@@ -1443,7 +1445,7 @@ BEGIN
     ELSIF p_purpose = 'subscription' AND target.plan IS DISTINCT FROM p_plan THEN
         UPDATE subscriptions s
         SET status = 'cancelled', current_period_end = least(s.current_period_end, present),
-            next_check_at = NULL, updated_at = present
+            payment_method_id = NULL, next_check_at = NULL, updated_at = present
         WHERE s.user_id = p_user_id AND s.id = target.id;
         INSERT INTO subscriptions (user_id, id, plan, status, current_period_start,
                                    current_period_end, payment_method_id, period_anchor,
@@ -1489,7 +1491,8 @@ DECLARE
 BEGIN
     UPDATE subscriptions s
     SET renewal_attempts = s.renewal_attempts + 1,
-        payment_method_id = CASE WHEN NOT revoked THEN s.payment_method_id END,
+        payment_method_id = CASE WHEN NOT revoked AND s.renewal_attempts < 3
+                                 THEN s.payment_method_id END,
         status = CASE WHEN revoked OR s.renewal_attempts >= 3 THEN 'expired' ELSE s.status END,
         next_check_at = CASE WHEN NOT revoked THEN s.current_period_end + make_interval(
                                  days => (ARRAY[1, 3, 7])[s.renewal_attempts + 1]) END,
@@ -1611,7 +1614,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     present timestamp := clock_timestamp() AT TIME ZONE 'utc';
     due record;
-    found payments%ROWTYPE;
+    claim payments%ROWTYPE;
     claimed int := 0;
 BEGIN
     FOR due IN
@@ -1619,23 +1622,23 @@ BEGIN
         ORDER BY p.next_check_at LIMIT p_limit + 100
     LOOP
         EXIT WHEN claimed = p_limit;
-        SELECT * INTO found FROM payments p
+        SELECT * INTO claim FROM payments p
         WHERE p.user_id = due.user_id AND p.id = due.id AND p.next_check_at <= present
         FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
-        IF found.yookassa_payment_id IS NOT NULL
-           OR found.request_body IS NOT NULL
-              AND found.created_at > present - interval '23 hours' THEN
+        IF claim.yookassa_payment_id IS NOT NULL
+           OR claim.request_body IS NOT NULL
+              AND claim.created_at > present - interval '23 hours' THEN
             UPDATE payments p
             SET next_check_at = present + greatest(
                     make_interval(secs => p_lease_seconds),
                     payment_check_after(p.created_at, p.yookassa_payment_id IS NOT NULL)),
                 repeated = p.repeated OR p.yookassa_payment_id IS NULL
             WHERE p.user_id = due.user_id AND p.id = due.id
-            RETURNING * INTO found;
+            RETURNING * INTO claim;
             claimed := claimed + 1;
-            RETURN NEXT found;
-        ELSIF found.created_at > present - interval '48 hours' THEN
+            RETURN NEXT claim;
+        ELSIF claim.created_at > present - interval '48 hours' THEN
             UPDATE payments p
             SET next_check_at = p.created_at + interval '48 hours', request_body = NULL
             WHERE p.user_id = due.user_id AND p.id = due.id;
@@ -1644,9 +1647,9 @@ BEGIN
             SET status = 'canceled', cancellation_reason = 'never_created', next_check_at = NULL,
                 request_body = NULL
             WHERE p.user_id = due.user_id AND p.id = due.id;
-            IF found.purpose = 'renewal' THEN
-                PERFORM subscription_unpaid(due.user_id, found.subscription_id,
-                                            found.created_at, NULL);
+            IF claim.purpose = 'renewal' THEN
+                PERFORM subscription_unpaid(due.user_id, claim.subscription_id,
+                                            claim.created_at, NULL);
             END IF;
         END IF;
     END LOOP;
@@ -1875,7 +1878,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     present timestamp := clock_timestamp() AT TIME ZONE 'utc';
     due record;
-    found payment_refunds%ROWTYPE;
+    claim payment_refunds%ROWTYPE;
     claimed int := 0;
 BEGIN
     FOR due IN
@@ -1883,22 +1886,22 @@ BEGIN
         ORDER BY r.next_check_at LIMIT p_limit + 100
     LOOP
         EXIT WHEN claimed = p_limit;
-        SELECT * INTO found FROM payment_refunds r
+        SELECT * INTO claim FROM payment_refunds r
         WHERE r.user_id = due.user_id AND r.id = due.id AND r.next_check_at <= present
         FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
-        IF found.yookassa_refund_id IS NOT NULL
-           OR found.created_at > present - interval '23 hours' THEN
+        IF claim.yookassa_refund_id IS NOT NULL
+           OR claim.created_at > present - interval '23 hours' THEN
             UPDATE payment_refunds r
             SET next_check_at = present + greatest(
                     make_interval(secs => p_lease_seconds),
                     payment_check_after(r.created_at, r.yookassa_refund_id IS NOT NULL)),
                 repeated = r.repeated OR r.yookassa_refund_id IS NULL
             WHERE r.user_id = due.user_id AND r.id = due.id
-            RETURNING * INTO found;
+            RETURNING * INTO claim;
             claimed := claimed + 1;
-            RETURN NEXT found;
-        ELSIF found.created_at > present - interval '48 hours' THEN
+            RETURN NEXT claim;
+        ELSIF claim.created_at > present - interval '48 hours' THEN
             UPDATE payment_refunds r
             SET next_check_at = r.created_at + interval '48 hours', request_body = NULL
             WHERE r.user_id = due.user_id AND r.id = due.id;
@@ -1920,7 +1923,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     present timestamp := clock_timestamp() AT TIME ZONE 'utc';
     due record;
-    found subscriptions%ROWTYPE;
+    claim subscriptions%ROWTYPE;
     claimed int := 0;
     ended text;
 BEGIN
@@ -1929,25 +1932,26 @@ BEGIN
         ORDER BY s.next_check_at LIMIT p_limit + 100
     LOOP
         EXIT WHEN claimed = p_limit;
-        SELECT * INTO found FROM subscriptions s
+        SELECT * INTO claim FROM subscriptions s
         WHERE s.user_id = due.user_id AND s.id = due.id AND s.next_check_at <= present
         FOR UPDATE SKIP LOCKED;
         CONTINUE WHEN NOT FOUND;
-        ended := CASE WHEN found.status <> 'active' THEN found.status
-                      WHEN found.cancel_at_period_end THEN 'cancelled'
-                      WHEN found.payment_method_id IS NULL OR found.renewal_attempts > 3
-                        OR found.current_period_end < present - interval '8 days'
+        ended := CASE WHEN claim.status <> 'active' THEN claim.status
+                      WHEN claim.cancel_at_period_end THEN 'cancelled'
+                      WHEN claim.payment_method_id IS NULL OR claim.renewal_attempts > 3
+                        OR claim.current_period_end < present - interval '8 days'
                       THEN 'expired' END;
         UPDATE subscriptions s
         SET status = coalesce(ended, s.status), updated_at = present,
+            payment_method_id = CASE WHEN ended IS NULL THEN s.payment_method_id END,
             next_check_at = CASE WHEN ended IS NULL THEN present + greatest(
                                      make_interval(secs => p_lease_seconds),
                                      payment_check_after(s.current_period_end, true)) END
         WHERE s.user_id = due.user_id AND s.id = due.id
-        RETURNING * INTO found;
+        RETURNING * INTO claim;
         IF ended IS NULL THEN
             claimed := claimed + 1;
-            RETURN NEXT found;
+            RETURN NEXT claim;
         END IF;
     END LOOP;
 END
