@@ -30,6 +30,8 @@ static bool read_minor(struct text amount, int64_t *ret_minor)
     struct text rest = amount;
     int64_t minor = 0;
     size_t places = 0;
+    if (rest.len == 0)
+        return false;
     size_t whole = take_digits(&rest, &minor);
     if (whole == 0 || whole > WHOLE_DIGITS_MAX || (whole > 1 && amount.data[0] == '0'))
         return false;

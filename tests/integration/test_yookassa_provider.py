@@ -4,17 +4,16 @@ import contextlib
 import http.client
 import json
 import queue
-import subprocess
-import sys
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.support.process import REPOSITORY, end, wait_until
+from tests.support.process import wait_until
 from tests.support.yookassa import FAULTS, TRANSPORT, Provider
 from tests.support.yookassa_books import Refusal
+from tests.support.yookassa_process import ProviderProcess
 
 ORDER = {"amount": {"value": "99.00", "currency": "RUB"}, "capture": True, "description": "50",
          "confirmation": {"type": "redirect", "return_url": "https://app.example/"},
@@ -307,46 +306,30 @@ def test_faults_of_notifications(inbox):
 
 
 def test_in_a_process_of_its_own(inbox):
-    process = subprocess.Popen([sys.executable, "-B", "-m", "tests.support.yookassa"],
-                               cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               text=True)
-    try:
-        url = process.stdout.readline().strip()
-
-        def control(what, **arguments):
-            request = urllib.request.Request(
-                url.replace("/v3", f"/control/{what}"), json.dumps(arguments).encode())
-            with urllib.request.urlopen(request, timeout=5) as answer:
-                return json.load(answer)
-
-        control("webhook", webhook=inbox[0])
-        control("faults", unknown_fields=1)
+    with ProviderProcess() as provider:
+        provider.control("webhook", webhook=inbox[0])
+        provider.control("faults", unknown_fields=1)
         request = urllib.request.Request(
-            f"{url}/payments", json.dumps(ORDER).encode(),
+            f"{provider.url}/payments", json.dumps(ORDER).encode(),
             {"Authorization": CREDENTIALS, "Content-Type": "application/json",
              "Idempotence-Key": "k"})
         with urllib.request.urlopen(request, timeout=5) as answer:
             payment = json.load(answer)
         assert payment["new_text"]
-        with urllib.request.urlopen(urllib.request.Request(
-                payment["confirmation"]["confirmation_url"], b"pay"), timeout=5):
-            pass
+        assert provider.act(payment["confirmation"]["confirmation_url"], "pay")
+        assert not provider.act(provider.page(payment["id"]), "pay")
         assert inbox[1].get(timeout=10)[0]["object"]["id"] == payment["id"]
-        control("refund", payment_id=payment["id"], amount=ORDER["amount"], key="r")
-        books = control("books")
+        provider.control("refund", payment_id=payment["id"], amount=ORDER["amount"], key="r")
+        books = provider.control("books")
         assert books["payments"][payment["id"]]["status"] == "succeeded" and books["refunds"]
-        assert control("state")["counts"]["unknown_fields"] == 1
-        control("restart", seconds=0.05)
-        wait_until(lambda: _state(control).get("restarts") == 1, 5, "it is back")
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        end(process)
+        assert provider.control("state")["counts"]["unknown_fields"] == 1
+        provider.control("restart", seconds=0.05)
+        wait_until(lambda: _state(provider).get("restarts") == 1, 5, "it is back")
 
 
-def _state(control):
+def _state(provider):
     try:
-        return control("state")
+        return provider.control("state")
     except OSError:
         return {}
 
