@@ -46,12 +46,21 @@ check_number() { # check_number NAME LOW HIGH
         die "$1=${!1}: expected a number from $2 to $3"
 }
 
+check_networks() { # check_networks NAME
+    local item
+    for item in ${!1//,/ }; do
+        [[ $item =~ ^[0-9a-fA-F.:]+(/[0-9]{1,3})?$ ]] ||
+            die "$1: $item: expected an address or a network such as 10.0.0.0/8"
+    done
+}
+
 settle_settings() {
-    local proxy
     HTTPS_PORT=${HTTPS_PORT:-8443} HTTP_PORT=${HTTP_PORT:-8080} MODE=${MODE:-release}
     LISTEN_ADDRESS=${LISTEN_ADDRESS:-*} NGINX_WORKERS=${NGINX_WORKERS:-auto}
     EDGE_RATE=${EDGE_RATE:-50r/s} EDGE_BURST=${EDGE_BURST:-200}
     EDGE_CONNECTIONS=${EDGE_CONNECTIONS:-100} TRUSTED_PROXIES=${TRUSTED_PROXIES-}
+    # As common/base/config.h has it; a test compares the two.
+    YOOKASSA_WEBHOOK_NETWORKS=${YOOKASSA_WEBHOOK_NETWORKS:-185.71.76.0/27,185.71.77.0/27,77.75.153.0/25,77.75.154.128/25,77.75.156.11,77.75.156.35,2a02:5180::/32}
     check_number HTTPS_PORT 1 65535
     check_number HTTP_PORT 1 65535
     check_number EDGE_BURST 0 100000
@@ -65,10 +74,8 @@ settle_settings() {
     esac
     [[ $LISTEN_ADDRESS == '*' || $LISTEN_ADDRESS =~ ^([0-9.]+|\[[0-9a-fA-F:]+\])$ ]] ||
         die "LISTEN_ADDRESS=$LISTEN_ADDRESS: expected *, an IPv4 or an [IPv6] address"
-    for proxy in ${TRUSTED_PROXIES//,/ }; do
-        [[ $proxy =~ ^[0-9a-fA-F.:]+(/[0-9]{1,3})?$ ]] ||
-            die "TRUSTED_PROXIES: $proxy: expected an address or a network such as 10.0.0.0/8"
-    done
+    check_networks TRUSTED_PROXIES
+    check_networks YOOKASSA_WEBHOOK_NETWORKS
     if [ -n "${TLS_CERTIFICATE-}${TLS_KEY-}" ]; then
         [ -r "${TLS_CERTIFICATE-}" ] ||
             die "TLS_CERTIFICATE=${TLS_CERTIFICATE-}: expected a PEM file"
@@ -95,7 +102,8 @@ build() {
         make -C "$REPOSITORY" --no-print-directory -s -j2 MODE="$MODE" 9>&- ||
             die "the build failed (make MODE=$MODE)"
         BIN_SOURCE=$REPOSITORY/build/$MODE/bin
-        for file in "$REPOSITORY"/handlers/*.c; do
+        # The reconciler is started and restarted like a handler; it leaves its socket alone.
+        for file in "$REPOSITORY"/handlers/*.c "$REPOSITORY"/tools/payments-reconciler.c; do
             [ -e "$file" ] && HANDLERS+=("$(basename "$file" .c)")
         done
     fi
@@ -297,7 +305,7 @@ render() {
 }
 
 render_nginx() {
-    local file proxy HANDLER
+    local file proxy network HANDLER
     for file in nginx tls headers errors fastcgi; do
         render "$file.conf" <"$REPOSITORY/nginx/$file.conf"
     done
@@ -318,6 +326,12 @@ render_nginx() {
         echo 'real_ip_recursive on;'
         for proxy in ${TRUSTED_PROXIES//,/ }; do echo "set_real_ip_from $proxy;"; done
     } | render trusted-proxies.conf
+    {
+        echo 'geo $webhook_refused {'
+        echo '    default 1;'
+        for network in ${YOOKASSA_WEBHOOK_NETWORKS//,/ }; do echo "    $network 0;"; done
+        echo '}'
+    } | render webhook-networks.conf
 }
 
 # --- PostgreSQL ---

@@ -17,7 +17,7 @@
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 umask 022
 REPOSITORY=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-RUN_DIR_BYTES_MAX=70 # sun_path has 107: "/run/sockets/NAME.sock.new" leaves 15 for NAME
+RUN_DIR_BYTES_MAX=66 # sun_path has 107: "/run/sockets/NAME.sock.new" leaves 19 for NAME
 SCRIPT=${0##*/}
 
 die() {

@@ -28,7 +28,7 @@ static int create(struct app *app, const char *name, const char *scopes)
         return report(err, "a key of this name exists; revoked names are not used again");
     if (err)
         return report(err, "expected NAME of a-z, 0-9, - and _ (at most 64), and SCOPES from "
-                           "spend,grant,hold,reverse,read,verify");
+                           "spend,grant,hold,reverse,read,verify,refund");
     puts(key);
     return EXIT_SUCCESS;
 }

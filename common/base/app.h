@@ -11,6 +11,7 @@ struct cache;
 struct clerk;
 struct database;
 struct flight_queues;
+struct yookassa;
 
 struct app {
     const char *handler; /* its name: "tokens" */
@@ -20,5 +21,6 @@ struct app {
     struct cache *cache;       /* shared memory of the host; NULL when the handler asks for none */
     struct clerk *clerk;       /* NULL when Clerk is not configured */
     struct flight_queues *flights; /* beside database */
+    struct yookassa *yookassa; /* NULL when payments are not configured */
     struct database *database; /* NULL when the handler asks for none */
 };

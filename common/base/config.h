@@ -35,7 +35,18 @@
     X(NUMBER, db_timeout_ms, "DB_TIMEOUT_MS", "5000", 100, 20000, "") \
     X(NUMBER, slow_query_ms, "SLOW_QUERY_MS", "100", 1, 60000, "") \
     X(TEXT, shared_memory, "SHARED_MEMORY", "", 0, 0, "") \
-    X(CHOICE, sandbox, "SANDBOX", "on", 0, 0, "on,off")
+    X(CHOICE, sandbox, "SANDBOX", "on", 0, 0, "on,off") \
+    X(TEXT, yookassa_shop_id, "YOOKASSA_SHOP_ID", "", 0, 0, "") \
+    X(SECRET, yookassa_secret_key, "YOOKASSA_SECRET_KEY", "", 0, 0, "") \
+    X(TEXT, yookassa_api_url, "YOOKASSA_API_URL", "https://api.yookassa.ru/v3", 0, 0, "") \
+    X(TEXT, yookassa_webhook_networks, "YOOKASSA_WEBHOOK_NETWORKS", \
+      "185.71.76.0/27,185.71.77.0/27,77.75.153.0/25,77.75.154.128/25," \
+      "77.75.156.11,77.75.156.35,2a02:5180::/32", 0, 0, "") \
+    X(NUMBER, yookassa_vat_code, "YOOKASSA_VAT_CODE", "0", 0, 12, "") \
+    X(TEXT, yookassa_receipt_email, "YOOKASSA_RECEIPT_EMAIL", "", 0, 0, "") \
+    X(CHOICE, yookassa_test_payments, "YOOKASSA_TEST_PAYMENTS", "off", 0, 0, "off,on") \
+    X(NUMBER, yookassa_timeout_ms, "YOOKASSA_TIMEOUT_MS", "10000", 100, 20000, "") \
+    X(TEXT, payments_return_url, "PAYMENTS_RETURN_URL", "", 0, 0, "")
 /* clang-format on */
 
 /* Strings are borrowed from the environment and never NULL; a CHOICE is the index in its list. */
@@ -54,6 +65,8 @@ struct config {
 enum config_prepared { CONFIG_PREPARED_AUTO, CONFIG_PREPARED_ALWAYS, CONFIG_PREPARED_NEVER };
 /* SANDBOX, in the order of its choices. */
 enum config_sandbox { CONFIG_SANDBOX_ON, CONFIG_SANDBOX_OFF };
+/* YOOKASSA_TEST_PAYMENTS, in the order of its choices. */
+enum config_test_payments { CONFIG_TEST_PAYMENTS_OFF, CONFIG_TEST_PAYMENTS_ON };
 
 /*
  * Reads the environment. Returns ERROR_NOT_CONFIGURED and fills problem (a sentence that names the

@@ -72,6 +72,26 @@
       "This Idempotency-Key came with another request; use a new one") \
     X(IDEMPOTENCY_IN_PROGRESS, 409, "idempotency_in_progress", "Запрос уже выполняется", \
       "The request is in progress", "The first request with this Idempotency-Key is running") \
+    X(INVALID_PACKAGE, 400, "invalid_package", \
+      "Invalid package. Must be \"small\", \"medium\", or \"large\"", \
+      "Invalid package. Must be \"small\", \"medium\", or \"large\"", \
+      "Send package as one of the packages that are sold") \
+    X(SUBSCRIPTION_ACTIVE, 409, "subscription_active", "Подписка уже активна", \
+      "The subscription is active already", "It is renewed by itself; DELETE ends it") \
+    X(PAYMENT_NOT_PAID, 409, "payment_not_paid", "Платёж не оплачен", \
+      "The payment was not paid", "Only a payment that succeeded can be refunded") \
+    X(REFUND_EXCEEDS_PAYMENT, 422, "refund_exceeds_payment", \
+      "Сумма возврата больше платежа", "The refund exceeds the payment", \
+      "Refunds together are at most what was paid") \
+    X(PAYMENTS_NOT_CONFIGURED, 503, "payments_not_configured", "Оплата не настроена", \
+      "Payments are not configured", \
+      "The operator has to set YOOKASSA_SHOP_ID and YOOKASSA_SECRET_KEY") \
+    X(PAYMENT_PROVIDER_UNAVAILABLE, 502, "payment_provider_unavailable", \
+      "Платёжная система недоступна", "The payment provider is unavailable", \
+      "Try again with the same Idempotency-Key; nothing is charged twice") \
+    X(PAYMENT_UNCONFIRMED, 503, "payment_unconfirmed", "Платёж пока не подтверждён", \
+      "The payment could not be confirmed yet", \
+      "The provider could not be asked; send the notification again") \
     X(RATE_LIMITED, 429, "rate_limited", "Rate limit exceeded", "Rate limit exceeded", \
       "Please wait")
 /* clang-format on */

@@ -58,6 +58,32 @@ enum {
     SWEEP_ACCOUNTS_MAX = 500,           /* a sweep: some 100 ms of locks, one account at a time */
     VERIFY_MISMATCHES_MAX = 1000,       /* sql/queries/ledger_verify.sql */
 
+    /* Payments. */
+    PAYMENT_REQUEST_BYTES_MAX = 16 * KIB, /* a return URL with every byte escaped is 12 KiB */
+    PAYMENT_LEASE_SPARE_SECONDS = 5,    /* the statements before and after a call */
+    SUBSCRIPTIONS_MAX = 100,            /* of one account, in an answer: eight years of months */
+    LISTING_SECONDS = 60,               /* between listings of the provider's payments */
+    LISTING_OVERLAP_SECONDS = 600,      /* clocks that differ, and objects that show up late */
+    LISTING_LEASE_SECONDS = 120,
+    LISTING_PAGES_MAX = 10000,          /* of 100: a million since the last time */
+    CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */
+    RECONCILER_POLLERS = 4,             /* threads; a call takes some 150 ms: 25 a second */
+    RECONCILER_IDLE_MS = 1000,
+    RECONCILER_STOP_MS = 2000,          /* for calls under way; leases cover what is cut off */
+
+    /* Calls of other services. */
+    RETRY_AFTER_MS_MAX = 3600000,       /* a service that wants a longer pause is asked sooner */
+    URL_BYTES_MAX = 2048,               /* of a page that a person is sent to */
+    PROVIDER_ID_BYTES_MAX = 64,         /* YooKassa's have 36 characters */
+    PROVIDER_KEY_BYTES_MAX = 64,        /* YooKassa: Idempotence-Key */
+    PROVIDER_SECRET_BYTES_MAX = 256,
+    PROVIDER_CURSOR_BYTES_MAX = 256,
+    PROVIDER_WORD_BYTES_MAX = 64,       /* reason, party, event: 40 characters at most */
+    PROVIDER_URL_BYTES_MAX = 480,       /* and the longest path stay below 1 KiB */
+    PROVIDER_PAGE_ITEMS = 100,          /* YooKassa: limit of a list */
+    PROVIDER_OBJECT_BYTES_MAX = 256 * KIB, /* 16 metadata of 512 characters of 12 bytes: 96 KiB */
+    PROVIDER_LIST_BYTES_MAX = 8 * MIB,  /* 100 objects of 3 KiB, and 80 KiB for each at worst */
+
     /* Fields of bodies: the widths of their columns (sql/schema.sql), else what fits the body. */
     IMAGE_URL_BYTES_MAX = 8 * KIB,
     PROMPT_BYTES_MAX = 40 * KIB,        /* 10,000 characters of up to 4 bytes */

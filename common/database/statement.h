@@ -125,6 +125,8 @@ struct param {
     ((struct param){.type = SQL_INT8, .int8 = (value), .is_null = !(there)})
 #define PARAM_INT4_NULLABLE(value, there)                                                          \
     ((struct param){.type = SQL_INT4, .int4 = (value), .is_null = !(there)})
+#define PARAM_UUID_NULLABLE(value, there)                                                          \
+    ((struct param){.type = SQL_UUID, .uuid = (value), .is_null = !(there)})
 /* An absent text is NULL. */
 #define PARAM_TEXT(value)                                                                          \
     ((struct param){.type = SQL_TEXT, .text = (value), .is_null = !(value).data})

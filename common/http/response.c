@@ -128,7 +128,7 @@ enum error response_rate_limited(struct response *response, int limit, int wait_
 void response_fail(struct response *response, enum error err, bool english)
 {
     const struct error_info *info = error_describe(err);
-    if (info->status == 503 && response->wait_seconds == 0)
+    if ((info->status == 502 || info->status == 503) && response->wait_seconds == 0)
         response_header(response, "Retry-After", "1");
     if (response->wait_seconds > 0) {
         char seconds[16];

@@ -26,6 +26,9 @@
     X("db_pool_wait_seconds", HISTOGRAM, "Time a thread waited for a free connection.") \
     X("db_pool_timeouts_total", COUNTER, "Waits for a free connection that were given up.") \
     X("db_prepared_fallbacks_total", COUNTER, "Changes to unnamed statements behind a pooler.") \
+    X("payments_total", COUNTER, "Payments whose status went forward, by the new status.") \
+    X("payment_differences_total", COUNTER, "Differences from the provider seen, by kind.") \
+    X("payment_provider_calls_total", COUNTER, "Calls of the payment provider, by result.") \
     X("cache_hits_total", COUNTER, "Reads answered by the shared cache.") \
     X("cache_misses_total", COUNTER, "Reads the shared cache could not answer.") \
     X("cache_stores_total", COUNTER, "Values stored in the shared cache.") \

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/limits.h"
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t handle_key; /* the thread's easy handle */
 
@@ -117,7 +119,11 @@ enum error http_client_call(const struct http_call *call, struct http_answer *re
     CURLcode code = curl_easy_perform(handle);
     curl_slist_free_all(headers);
     if (code == CURLE_OK) {
+        curl_off_t seconds = 0;
         curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &ret_answer->status);
+        curl_easy_getinfo(handle, CURLINFO_RETRY_AFTER, &seconds);
+        ret_answer->retry_after_ms =
+            seconds < RETRY_AFTER_MS_MAX / 1000 ? 1000 * seconds : RETRY_AFTER_MS_MAX;
         return ERROR_OK;
     }
     long sent = 0;

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buffer.h"
 #include "base/error.h"
@@ -24,6 +25,7 @@ struct http_call {
 struct http_answer {
     long status;        /* 0 when no answer came */
     bool maybe_sent;    /* without an answer: the request may have arrived */
+    int64_t retry_after_ms; /* of the header Retry-After, 0 without; at most RETRY_AFTER_MS_MAX */
     struct buffer body; /* owned; buffer_done */
 };
 

@@ -11,6 +11,7 @@
 #include "database/database.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
+#include "outbound/yookassa.h"
 #include "repositories/flight_queue.h"
 
 /*
@@ -74,6 +75,9 @@ static enum error open_parts(const struct app_needs *needs, struct app *app,
     err = clerk_new(app->config, app->log, app->cache, &app->clerk, problem);
     if (err)
         return err;
+    err = yookassa_new(app->config, &app->yookassa, problem);
+    if (err)
+        return err;
     options.metrics = app->metrics;
     err = database_open(&options, &app->database, problem);
     if (err)
@@ -100,6 +104,7 @@ void app_close(struct app *app)
 {
     flight_queues_free(app->flights);
     database_close(app->database);
+    yookassa_free(app->yookassa);
     clerk_free(app->clerk);
     cache_close(app->cache);
     metrics_close(app->metrics);

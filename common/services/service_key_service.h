@@ -19,7 +19,8 @@
     X(HOLD, "hold")                                                                                \
     X(REVERSE, "reverse")                                                                          \
     X(READ, "read")                                                                                \
-    X(VERIFY, "verify")
+    X(VERIFY, "verify")                                                                            \
+    X(REFUND, "refund")
 
 enum service_scope {
 #define SERVICE_SCOPE_ENUM(name, word) SERVICE_SCOPE_##name,
@@ -41,8 +42,9 @@ enum error service_key_service_identify(struct app *app, struct text key,
 bool service_key_service_allows(const struct service_caller *caller, enum service_scope scope);
 
 /*
- * Makes a key. scopes: comma list of the words above; empty for all. ret_key: the key, which is not
- * kept anywhere. ERROR_INVALID_PARAMETER: bad name or scope; ERROR_CONFLICT: the name is taken.
+ * Makes a key. scopes: comma list of the words above; empty for all but refund, which gives money
+ * back. ret_key: the key, which is not kept anywhere. ERROR_INVALID_PARAMETER: bad name or scope;
+ * ERROR_CONFLICT: the name is taken.
  */
 enum error service_key_service_create(struct app *app, struct text name, struct text scopes,
                                       char ret_key[static 44]) MUST_CHECK;

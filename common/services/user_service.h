@@ -3,8 +3,9 @@
 
 #include "base/app.h"
 #include "base/error.h"
-#include "repositories/billing_repository.h"
 #include "repositories/generation_repository.h"
+#include "repositories/payment_repository.h"
+#include "repositories/subscription_repository.h"
 #include "repositories/token_repository.h"
 #include "repositories/usage_repository.h"
 #include "repositories/user_repository.h"
@@ -27,6 +28,7 @@ struct export_sink {
     bool (*identity)(void *context, const struct user_identity *identity);
     bool (*subscription)(void *context, const struct subscription *subscription);
     bool (*payment)(void *context, const struct payment *payment);
+    bool (*refund)(void *context, const struct refund *refund);
     bool (*generation)(void *context, const struct generation *generation);
     bool (*transaction)(void *context, const struct transaction *transaction);
     bool (*usage)(void *context, const struct usage_entry *entry);

@@ -1,8 +1,7 @@
--- A page of one user's subscriptions, current and past, in key order after a position.
--- $1 user_id uuid, $2 after id uuid, $3 limit int4.
-SELECT id, plan::text AS plan, status::text AS status, current_period_start, current_period_end,
-       created_at
+-- A user's newest subscriptions, current and past. $1 user_id uuid, $2 limit int4.
+SELECT user_id, id, plan::text AS plan, status::text AS status, current_period_start,
+       current_period_end, cancel_at_period_end, payment_method_id, renewal_attempts, created_at
 FROM subscriptions
-WHERE user_id = $1 AND id > $2
-ORDER BY id
-LIMIT $3
+WHERE user_id = $1
+ORDER BY created_at DESC, id DESC
+LIMIT $2

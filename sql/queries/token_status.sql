@@ -1,4 +1,5 @@
--- Everything GET /api/tokens tells of one user; expired holds do not count. $1 user_id uuid.
+-- Everything GET /api/tokens tells of one user; expired holds do not count. The plan holds while a
+-- failed renewal is tried again. $1 user_id uuid.
 SELECT t.balance - h.held AS balance,
        h.held,
        t.next_hold_expiry,
@@ -21,6 +22,10 @@ CROSS JOIN LATERAL (
 ) h
 LEFT JOIN subscriptions s
        ON s.user_id = t.user_id AND s.status = 'active'
-      AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
+      AND (s.current_period_end IS NULL
+           OR s.current_period_end > (now() AT TIME ZONE 'utc')
+                                     - CASE WHEN s.payment_method_id IS NULL
+                                                 OR s.cancel_at_period_end
+                                            THEN interval '0' ELSE interval '8 days' END)
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
 WHERE t.user_id = $1 AND t.closed_at IS NULL

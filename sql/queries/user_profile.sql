@@ -1,4 +1,5 @@
--- The account with its plan and what was used of it today. $1 user_id uuid.
+-- The account with its plan and what was used of it today. A renewal that failed is tried again for
+-- a week; the plan holds until then. $1 user_id uuid.
 SELECT u.id,
        u.email::text AS email,
        u.created_at,
@@ -15,6 +16,10 @@ SELECT u.id,
 FROM users u
 LEFT JOIN subscriptions s
        ON s.user_id = u.id AND s.status = 'active'
-      AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
+      AND (s.current_period_end IS NULL
+           OR s.current_period_end > (now() AT TIME ZONE 'utc')
+                                     - CASE WHEN s.payment_method_id IS NULL
+                                                 OR s.cancel_at_period_end
+                                            THEN interval '0' ELSE interval '8 days' END)
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
 WHERE u.id = $1 AND u.erased_at IS NULL AND u.merged_into IS NULL

@@ -30,8 +30,9 @@ def config_table():
     limits = dict(re.findall(
         r"(\w+) = (\d+),", (ROOT / "common/base/limits.h").read_text(encoding="utf-8")))
     body = re.search(r"#define CONFIG_TABLE\(X\)(.*?)/\* clang-format on", text, re.S).group(1)
+    body = re.sub(r'"\s+"', "", re.sub(r"\s+", " ", body.replace("\\\n", " ")))
     rows = re.findall(
-        r'X\((\w+), \w+, "(\w+)", "([^"]*)", (\w+), (\w+), "([^"]*)"\)', body.replace("\\\n", " "))
+        r'X\((\w+), \w+, "(\w+)", "([^"]*)", (\w+), (\w+), "([^"]*)"\)', body)
     assert len(rows) == body.count("X(") and rows, "a row of CONFIG_TABLE was not understood"
     return [(kind, name, default, limits.get(least, least), limits.get(most, most), choices)
             for kind, name, default, least, most, choices in rows]
@@ -85,6 +86,8 @@ def test_scripts_up_reads_what_the_page_lists():
 
 def test_defaults_of_scripts_up():
     for name, default in script_variables().items():
+        if name in HANDLERS and default and "$" not in default:  # what nginx has to know as well
+            assert HANDLERS[name][1] == f"`{default}`", name
         if name not in SCRIPTS:
             continue
         meaning, written, example, refused = SCRIPTS[name]

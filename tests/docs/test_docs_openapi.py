@@ -40,9 +40,10 @@ def error_table():
     """(code, status, russian, english) of every row of ERROR_TABLE but OK."""
     text = re.search(r"#define ERROR_TABLE\(X\)(.*?)/\* clang-format on", read(
         "common/base/error.h"), re.S).group(1).replace("\\\n", " ")
-    rows = re.findall(r'X\((\w+), (\d+), "(\w+)",\s*"([^"]*)",\s*"([^"]*)",', text)
+    literal = r'"((?:[^"\\]|\\.)*)"'
+    rows = re.findall(rf'X\((\w+), (\d+), "(\w+)",\s*{literal},\s*{literal},', text)
     assert len(rows) == text.count("X("), "a row of ERROR_TABLE was not understood"
-    return [(code, int(status), russian, english)
+    return [(code, int(status), russian.replace('\\"', '"'), english.replace('\\"', '"'))
             for name, status, code, russian, english in rows if name != "OK"]
 
 
@@ -170,6 +171,7 @@ def test_texts_that_clients_compare():
     assert texts["bonus_already_claimed"] == "Ежедневный бонус уже получен сегодня"
     assert texts["image_url_required"] == "imageUrl is required"
     assert texts["rate_limited"] == "Rate limit exceeded"
+    assert texts["invalid_package"] == 'Invalid package. Must be "small", "medium", or "large"'
 
 
 def test_failures_of_the_edge_have_the_form():

@@ -28,6 +28,19 @@ REFUSED = {
     "CLERK_ISSUER": ["hunter2", "http://example.org/hunter2"],
     "SANDBOX": ["hunter2", "yes", "ON"],
     "SLOW_QUERY_MS": ["hunter2", "0", "60001"],
+    "YOOKASSA_SHOP_ID": ["hunter2 x", "hunter2:", "hunter2" * 10, "123456"],
+    "YOOKASSA_SECRET_KEY": ["hunter2\n", "hunter2 x", "hunter2" * 40, "live_hunter2"],
+    "YOOKASSA_API_URL": ["hunter2", "http://example.org/hunter2", "https://h/hunter2?x",
+                         "https://h/hunter2/", "https://h/hunter2#x", "https://h/hunter 2",
+                         "https://" + "hunter2" * 70],
+    "YOOKASSA_WEBHOOK_NETWORKS": ["hunter2", "10.0.0.0/8,hunter2", "10.0.0.1/8", ","],
+    "YOOKASSA_VAT_CODE": ["hunter2", "-1", "13"],
+    "YOOKASSA_RECEIPT_EMAIL": ["hunter2", "hunter2@", "@hunter2", "hunter 2@example.org",
+                               "hunter2@example.org" * 20],
+    "YOOKASSA_TEST_PAYMENTS": ["hunter2", "yes", "ON"],
+    "YOOKASSA_TIMEOUT_MS": ["hunter2", "99", "20001"],
+    "PAYMENTS_RETURN_URL": ["hunter2", "http://example.org/hunter2", "https://h/hunter 2",
+                            "https://" + "hunter2" * 300],
 }
 # Any text is taken at start; docs/configuration.md says what becomes of it.
 TAKEN = {"DB_INIT_SECRET", "ALLOWED_ORIGINS", "SHARED_MEMORY", "CLERK_AUTHORIZED_PARTIES"}
@@ -49,6 +62,18 @@ def test_a_bad_value_is_refused_by_name(binaries, database, variable, value):
     assert (status, answer) == (EX_CONFIG, None), problem
     assert variable in problem
     assert "hunter2" not in problem
+
+
+def test_shop_and_secret_come_together(binaries, database):
+    """Each one alone is refused above; the message names what is missing."""
+    shop, secret = {"YOOKASSA_SHOP_ID": "123456"}, {"YOOKASSA_SECRET_KEY": "live_hunter2"}
+    for half, missing in ((shop, "YOOKASSA_SECRET_KEY"), (secret, "YOOKASSA_SHOP_ID")):
+        status, _, problem = plain_cgi(binaries, "tokens", "GET", "/api/tokens",
+                                       env={"POSTGRES_URL": database, **half})
+        assert status == EX_CONFIG and missing in problem, problem
+    _, answer, problem = plain_cgi(binaries, "tokens", "GET", "/api/tokens", device=new_device(),
+                                   env={"POSTGRES_URL": database, **shop, **secret})
+    assert answer.status == 200, problem
 
 
 @pytest.mark.parametrize("handler", ALL)

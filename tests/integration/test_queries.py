@@ -15,13 +15,15 @@ from tests.support.schema_plans import Planner
 
 # What grows with the number of users; everything else is an operator's few rows.
 GROWING = {"users", "user_identities", "user_tokens", "token_transactions", "generations",
-           "usage_logs", "subscriptions", "payments", "token_holds", "service_keys"}
+           "usage_logs", "subscriptions", "payments", "token_holds", "service_keys",
+           "payment_references", "payment_refunds", "payment_differences"}
 PLAN_MODES = ("force_generic_plan", "force_custom_plan")
 
 # Statements that read whole tables, each with the reason why they may.
 READ_EVERYTHING = {
     "ledger_verify": "an audit that leaves something out is none; only an operator asks for it",
     "ledger_totals": "says how much the audit has read",
+    "payment_verify": "an audit, as ledger_verify",
     "service_key_list": "an operator's list of every key ever made",
 }
 
@@ -47,12 +49,14 @@ PAGES = {
     "generation_list": ("generations", ("created_at", "id"), "DESC"),
     "transaction_list": ("token_transactions", ("created_at", "id"), "DESC"),
     "usage_list": ("usage_logs", ("id",), "ASC"),
-    "payment_list": ("payments", ("id",), "ASC"),
-    "subscription_list": ("subscriptions", ("id",), "ASC"),
+    "payment_export": ("payments", ("id",), "ASC"),
+    "payment_page": ("payments", ("created_at", "id"), "DESC"),
+    "refund_export": ("payment_refunds", ("id",), "ASC"),
+    "subscription_export": ("subscriptions", ("id",), "ASC"),
 }
 # What samples() has to know of a user.
 USER = ("id", "identity", "clerk_id", "device_id", "generation_id", "hold_id", "entry_id",
-        "device_user_id")
+        "payment_id", "refund_id", "paid_id", "provider_id", "device_user_id")
 PAGE_ROWS = 10
 LAST_PAGE = 1000
 assert schema_data.HEAVY_ROWS > PAGE_ROWS * LAST_PAGE
@@ -118,13 +122,16 @@ def users(cluster, large):
                    (SELECT h.id FROM token_holds h
                     WHERE h.user_id = u.id AND h.status = 'pending'),
                    (SELECT e.id FROM token_transactions e WHERE e.user_id = u.id LIMIT 1),
+                   p.id, r.id, r.payment_id, r.provider_payment_id,
                    {schema_data.user_id(device)}
             FROM users u JOIN user_identities i ON i.user_id = u.id
+            JOIN payments p ON p.user_id = u.id AND p.status = 'pending'
+            JOIN payment_refunds r ON r.user_id = u.id AND r.status = 'pending'
             WHERE u.id = {schema_data.user_id(number)}""")[0]
         found.append(dict(zip(USER, row)))
     nobody = "device_of_nobody_at_all_1"
     found.append(dict(zip(USER, ("99999999-9999-4999-8999-999999999999", "device:" + nobody, None,
-                                 nobody, *[schema_data.NEW_ID] * 4))))
+                                 nobody, *[schema_data.NEW_ID] * 8))))
     return found
 
 
@@ -160,7 +167,7 @@ def test_a_wrong_declaration_is_found(describe, cluster, database):
     assert done.returncode == 1
     assert "token_status: column last_bonus_date is declared DATE" in done.stderr
     cluster.query(database, "DROP TABLE payments CASCADE")
-    assert "payment_list: cannot be prepared" in describe(database).stderr
+    assert "payment_export: cannot be prepared" in describe(database).stderr
 
 
 def test_not_null_columns_by_catalog(statements, cluster, template):
@@ -217,7 +224,17 @@ def test_functions_were_looked_into(executed):
     assert tables["ledger_reverse"] >= {"user_tokens", "token_transactions", "users"}
     assert tables["device_link"] >= {
         "users", "user_identities", "user_tokens", "token_transactions", "token_holds",
-        "generations", "usage_logs", "payments", "subscriptions"}
+        "generations", "usage_logs", "payments", "payment_refunds", "payment_references",
+        "subscriptions"}
+    assert tables["payment_open"] >= {"user_tokens", "payments"}
+    assert tables["payment_apply"] >= {
+        "user_tokens", "payments", "payment_references", "payment_differences", "app_settings",
+        "token_transactions"}
+    assert tables["payment_claim_due"] >= {"payments", "app_settings"}
+    assert tables["refund_open"] >= {"payments", "payment_refunds"}
+    assert tables["refund_apply"] >= {
+        "user_tokens", "payments", "payment_refunds", "payment_differences"}
+    assert tables["subscription_claim_due"] >= {"subscriptions"}
     assert tables["identity_create"] >= {"user_identities", "users", "user_tokens",
                                          "token_transactions", "app_settings"}
 

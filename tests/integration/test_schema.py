@@ -87,6 +87,7 @@ def test_migrations_again_change_nothing(cluster, database, init_db):
 
 # Every table of the schema, with what is lost when it alone goes.
 TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
+          "payment_references", "payment_refunds", "payment_differences", "payment_windows",
           "user_tokens", "token_transactions", "token_holds", "service_keys", "plans",
           "token_packages", "app_settings"]
 

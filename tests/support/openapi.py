@@ -111,7 +111,8 @@ def check_value(schema, value, closed=True):
 
 def find_operation(method, path):
     """(path template or None, operation or None) of a request path without its query."""
-    for template, item in document()["paths"].items():
+    # A path without parameters counts before one that it would match.
+    for template, item in sorted(document()["paths"].items(), key=lambda pair: "{" in pair[0]):
         pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(template))
         if re.fullmatch(pattern, path):
             return template, item.get("get" if method == "HEAD" else method.lower())

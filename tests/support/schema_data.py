@@ -49,6 +49,10 @@ def fill(cursor):
             (PEOPLE, "99, 'succeeded', 'yoo-' || n"),
         "subscriptions (id, user_id, created_at, plan, status)":
             (PEOPLE, "'pro', CASE WHEN n BETWEEN 1 AND 5000 THEN 'active' ELSE 'expired' END"),
+        "payment_refunds (id, user_id, created_at, payment_id, provider_payment_id, amount,"
+        " currency, status, yookassa_refund_id)":
+            (PEOPLE, UUID.format(kind="payments", n="n")
+             + ", 'yoo-' || n, 99, 'RUB', 'succeeded', 'refund-' || n"),
         "token_holds (id, user_id, created_at, amount, answer_balance, answer_held, status,"
         " expires_at, settled_at)":
             (HOLDS, "1, 1, 1, 'captured', '2025-06-01', '2025-05-01'"),
@@ -75,6 +79,27 @@ def fill(cursor):
             FROM generate_series(1, {PEOPLE}) n""",
         """UPDATE user_tokens t SET balance = 100000, held = 1, next_hold_expiry = h.expires_at
            FROM token_holds h WHERE h.user_id = t.user_id AND h.status = 'pending'""",
+        # Of everybody one payment and one refund are pending; few of them are due.
+        f"""INSERT INTO payments (id, user_id, amount, status, tokens_amount, request_body,
+                                  next_check_at)
+            SELECT {UUID.format(kind='unpaid', n='n')}, {user}, 99, 'pending', 10, 'text',
+                   (now() AT TIME ZONE 'utc') + (n - 50) * interval '1 minute'
+            FROM generate_series(1, {PEOPLE}) n""",
+        f"""INSERT INTO payment_refunds (id, user_id, payment_id, provider_payment_id, amount,
+                                         currency, request_body, next_check_at)
+            SELECT {UUID.format(kind='unrefunded', n='n')}, {owner},
+                   {UUID.format(kind='payments', n='n')}, 'yoo-' || n, 9, 'RUB', 'text',
+                   (now() AT TIME ZONE 'utc') + (n - 50) * interval '1 minute'
+            FROM generate_series(1, {PEOPLE}) n""",
+        """INSERT INTO payment_references SELECT yookassa_payment_id, user_id, id FROM payments
+           WHERE yookassa_payment_id IS NOT NULL""",
+        """INSERT INTO payment_differences (provider_id, kind, details)
+           SELECT provider_id, 'other_amount', 'seen once' FROM payment_references""",
+        f"""UPDATE subscriptions s SET current_period_end = (now() AT TIME ZONE 'utc')
+                   + (n - 50) * interval '1 minute', payment_method_id = 'method-' || n,
+                   next_check_at = (now() AT TIME ZONE 'utc') + (n - 50) * interval '1 minute'
+            FROM generate_series(1, {PEOPLE}) n
+            WHERE s.user_id = {user} AND s.status = 'active'""",
         f"""UPDATE users SET merged_into = {user_id(1)}
             WHERE id IN ({', '.join(user_id(2 + 3 * n) for n in range(LINKED))})""",
         f"""INSERT INTO service_keys (name, key_hash, scopes)
@@ -92,13 +117,17 @@ HASH = 81985529216486895
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 LIMIT = 50
+OF_APPLY = ("99.00", "RUB", False, False, "https://pay.example/1", "method", None)
 
 
 def samples(user):
     """Parameters for a call of every statement as one user, by the statement's name: a list of
     calls each, of which each can be repeated. user: a dict with id, identity, clerk_id, device_id,
-    generation_id, hold_id, entry_id and device_user_id, the account of a device to link."""
+    generation_id, hold_id, entry_id, payment_id of a pending payment, refund_id of a pending refund
+    and paid_id and provider_id of its payment, and device_user_id, the account of a device to link.
+    """
     me = user["id"]
+    refund = (me, user["refund_id"], user["paid_id"], "refund-new", user["provider_id"])
     of_me = [(me,)]
     after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
     times = ("-infinity", "infinity")
@@ -146,12 +175,52 @@ def samples(user):
                            (me, user["device_user_id"], user["entry_id"], NEW_ID, HASH)],
         "ledger_totals": [()],
         "ledger_verify": [()],
-        "payment_list": after,
+        "payment_apply": [
+            (me, user["payment_id"], "provider-new", "succeeded", *OF_APPLY),
+            (me, user["payment_id"], "provider-new", "pending", *OF_APPLY),
+            (me, user["paid_id"], user["provider_id"], "canceled", *OF_APPLY),
+            (me, NEW_ID, "provider-new", "pending", *OF_APPLY)],
+        "payment_claim_due": [(LIMIT, 60)],
+        "payment_difference": [("provider-new", "unknown_payment", None, None, "text"),
+                               (user["provider_id"], "other_amount", me, NEW_ID, "text")],
+        "payment_export": after,
+        "payment_get": [(me, user["payment_id"]), (me, NEW_ID)],
+        "payment_locate": [(me, user["payment_id"]), (user["device_user_id"], NEW_ID)],
+        "payment_locate_provider": [(user["provider_id"],), ("provider-new",)],
+        "payment_open": [
+            (me, NEW_ID, "tokens", "small", None, "99.00", "RUB", 10, None, "{}", HASH, 60),
+            (me, NEW_ID, "renewal", None, "pro", "999.00", "RUB", None, OTHER_ID, "{}", None, 60),
+            (me, user["payment_id"], "tokens", "small", None, "99.00", "RUB", 10, None, "{}", None,
+             60)],
+        "payment_package": [("small",), ("none",)],
+        "payment_page": [(me, "infinity", LAST_ID, LIMIT), (me, "2025-02-01", NEW_ID, LIMIT)],
+        "payment_plan": [("pro",), ("free",)],
+        "payment_refused": [(me, user["payment_id"]), (me, NEW_ID)],
+        "payment_uncertain": [(me, user["payment_id"], 60), (me, NEW_ID, 60)],
+        "payment_verify": [()],
+        "payment_window_claim": [("payments", 60, 60)],
+        "payment_window_done": [("payments", "2025-02-01")],
+        "renewal_refused": [(me, user["payment_id"]), (me, NEW_ID)],
+        "refund_apply": [(*refund, "succeeded", "9.00", "RUB"), (*refund, "pending", "9.00", "RUB"),
+                         (me, NEW_ID, user["paid_id"], "refund-other", user["provider_id"],
+                          "succeeded", "9.00", "RUB")],
+        "refund_claim_due": [(LIMIT, 60)],
+        "refund_export": after,
+        "refund_get": [(me, user["refund_id"]), (me, NEW_ID)],
+        "refund_open": [(me, NEW_ID, user["paid_id"], "9.00", "{}", HASH, 60),
+                        (me, NEW_ID, user["payment_id"], "9.00", "{}", HASH, 60),
+                        (me, user["refund_id"], user["paid_id"], "9.00", "{}", None, 60)],
+        "refund_refused": [(me, user["refund_id"]), (me, NEW_ID)],
+        "refund_uncertain": [(me, user["refund_id"], 60), (me, NEW_ID, 60)],
         "service_key_create": [("quite-new", "digest", "spend"), ("service-7", "digest", "spend")],
         "service_key_find": [("digest",)],
         "service_key_list": [()],
         "service_key_revoke": [("service-7",), ("quite-new",)],
-        "subscription_list": after,
+        "subscription_cancel": [(me, True), (me, False)],
+        "subscription_claim_due": [(LIMIT, 60)],
+        "subscription_current": of_me,
+        "subscription_export": after,
+        "subscription_list": [(me, LIMIT)],
         "token_claim_bonus": [(me, NEW_ID, None), (me, NEW_ID, HASH)],
         "token_claim_bonus_flight": [(
             array(everybody), array([NEW_ID] * 3), array([HASH, 0, HASH]))],

@@ -39,7 +39,7 @@ def query_text(name):
     """The statement of a query file. $1 becomes %(p1)s: pass values through numbered()."""
     with open(os.path.join(REPOSITORY, "sql", "queries", name + ".sql"), encoding="utf-8") as file:
         lines = [line for line in file if not line.startswith("--")]
-    return re.sub(r"\$(\d)", r"%(p\1)s", "".join(lines).replace("%", "%%"))
+    return re.sub(r"\$(\d+)", r"%(p\1)s", "".join(lines).replace("%", "%%"))
 
 
 def numbered(*values):

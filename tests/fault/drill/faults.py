@@ -17,6 +17,9 @@ LONGEST_SECONDS = 60  # no fault may need longer to be over
 class Faults:
     """What can go wrong between a client and the disk. drill: servers, proxy, pooler, stack."""
 
+    KILLED = ("ledger", "ledger", "ledger", "tokens", "user")
+    RESTARTED = ("ledger", "tokens", "user", "all")
+
     def __init__(self, drill):
         self.drill = drill
         self.servers, self.proxy, self.stack = drill.servers, drill.proxy, drill.stack
@@ -27,8 +30,7 @@ class Faults:
     def kill_handler(self):
         """kill -9 of a handler."""
         before = self.stack.pids()
-        name = self.random.choice([handler for handler in ("ledger", "ledger", "ledger", "tokens",
-                                                           "user") if before.get(handler)])
+        name = self.random.choice([handler for handler in self.KILLED if before.get(handler)])
         os.kill(before[name], 9)
         wait_until(lambda: self.stack.pids().get(name, 0) not in (0, before[name])
                    and self.stack.status()[name].get("state") == "ready", 20,
@@ -85,7 +87,7 @@ class Faults:
 
     def restart_handler(self):
         """scripts/restart of one handler or all."""
-        name = self.random.choice(("ledger", "tokens", "user", "all"))
+        name = self.random.choice(self.RESTARTED)
         before = self.stack.pids()
         with self.drill.scripts:
             done = self.stack.run("restart", name)

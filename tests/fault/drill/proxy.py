@@ -17,7 +17,8 @@ import threading
 import time
 
 # What changes the books; by the name of the prepared statement or in the text of an unnamed one.
-MOVEMENT = re.compile(rb"ledger_post|ledger_reverse|hold_c|hold_r|claim|link_")
+MOVEMENT = re.compile(rb"ledger_post|ledger_reverse|hold_c|hold_r|claim|link_"
+                      rb"|payment_(open|apply|uncertain|refused)|refund_(open|apply)")
 
 
 class Route:

@@ -1,0 +1,63 @@
+/*
+ * Subscriptions. One function a statement; errors are those of database_run. A subscription comes
+ * to be when its first payment has succeeded (payment_repository_apply), and is renewed by others.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/uuid.h"
+
+struct database;
+struct rows;
+
+struct subscription {
+    struct uuid user_id;
+    struct uuid id;
+    struct text plan;
+    struct text status; /* active, cancelled or expired */
+    bool has_current_period_start;
+    int64_t current_period_start; /* microseconds since 1970 */
+    bool has_current_period_end;
+    int64_t current_period_end;
+    bool cancel_at_period_end;     /* active until then, not renewed */
+    struct text payment_method_id; /* absent: it cannot be renewed */
+    int32_t renewal_attempts;      /* failed ones of this period's renewal */
+    int64_t created_at;
+};
+struct subscription_list {
+    struct subscription *items; /* owned */
+    size_t count;
+    struct rows *rows; /* owned */
+};
+void subscription_list_done(struct subscription_list *list);
+
+/* In key order after an id, for the export. */
+enum error subscription_repository_export(struct database *database, const struct uuid *user_id,
+                                          const struct uuid *after_id, int32_t limit,
+                                          struct subscription_list *ret_list) MUST_CHECK;
+/* The newest first, at most limit. */
+enum error subscription_repository_list(struct database *database, const struct uuid *user_id,
+                                        int32_t limit, struct subscription_list *ret_list) MUST_CHECK;
+/* The active one, or none. */
+enum error subscription_repository_current(struct database *database, const struct uuid *user_id,
+                                           struct subscription_list *ret_list) MUST_CHECK;
+/*
+ * Sets or clears cancel_at_period_end of the active one; setting what is set is fine. ret_found
+ * false: there is none (or, clearing, it has no payment method any more).
+ */
+enum error subscription_repository_cancel(struct database *database, const struct uuid *user_id,
+                                          bool cancel, bool *ret_found) MUST_CHECK;
+
+/*
+ * Claims up to limit active subscriptions that are due: the period is over and a renewal is to be
+ * tried, or has failed for the last time, or is not wanted. Those that are not to be renewed become
+ * cancelled (wanted by the person) or expired (no method, attempts used up) in the same statement and are not returned.
+ */
+enum error subscription_repository_claim_due(struct database *database, int32_t limit,
+                                             int32_t lease_seconds,
+                                             struct subscription_list *ret_list) MUST_CHECK;

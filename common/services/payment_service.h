@@ -1,0 +1,90 @@
+/*
+ * Payments of the calling account: opened here, confirmed by notifications and by the reconciler.
+ * Our row is written before the provider is asked, so a crash at any point leaves one that the
+ * reconciler finishes. Thread-safe. No database connection is held while the provider is asked.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/app.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "base/uuid.h"
+#include "repositories/payment_repository.h"
+#include "services/account_service.h"
+#include "services/operation.h"
+
+enum { PAYMENT_STATUS_BYTES_MAX = 32 }; /* the longest is waiting_for_capture */
+
+/* What the person wants and where to send the browser afterwards. Texts are borrowed. */
+struct payment_order {
+    struct text package; /* of token_packages */
+    struct text return_url;
+    struct text receipt_email; /* absent: the account's, else the configured one */
+};
+
+struct payment_answer {
+    struct uuid user_id, id;
+    char status[PAYMENT_STATUS_BYTES_MAX];
+    char confirmation_url[URL_BYTES_MAX + 1]; /* where the person pays, or empty */
+    bool replayed;
+};
+
+/*
+ * Opens a payment for a package and asks the provider. key may be NULL.
+ * ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_INVALID_PACKAGE, ERROR_INVALID_FIELD (a receipt is wanted
+ * and there is no address for it), ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS,
+ * ERROR_PAYMENT_PROVIDER_UNAVAILABLE: the same key may be used again, whatever came of it.
+ */
+enum error payment_service_create(struct app *app, struct account *account,
+                                  const struct payment_order *order,
+                                  const struct operation_key *key,
+                                  struct payment_answer *ret_answer) MUST_CHECK;
+
+/* ret_list: one. ERROR_NOT_FOUND: the account has none with this id. */
+enum error payment_service_get(struct app *app, const struct account *account,
+                               const struct uuid *id, struct payment_list *ret_list) MUST_CHECK;
+
+/* A page, newest first, older than (before_created_at, before_id). */
+enum error payment_service_list(struct app *app, const struct account *account,
+                                int64_t before_created_at, const struct uuid *before_id,
+                                int32_t limit, struct payment_list *ret_list) MUST_CHECK;
+
+/* --- for the services of subscriptions and of the reconciler --- */
+
+/* Any payment: what the row and the provider's request are made of. Texts are borrowed. */
+struct payment_request {
+    struct uuid user_id;
+    struct operation operation;
+    struct text purpose;             /* "tokens", "subscription" or "renewal" */
+    struct text token_package, plan; /* one of them */
+    const struct price *price;
+    const struct uuid *subscription_id; /* that it starts or renews, or NULL */
+    struct text description;            /* what the person reads while paying */
+    struct text return_url;             /* absent for a payment by a saved method */
+    struct text payment_method_id;      /* a saved method, or absent */
+    struct text receipt_email;          /* as payment_order */
+};
+
+/* As payment_service_create; ERROR_USER_NOT_FOUND: the account is closed or gone. */
+enum error payment_service_open(struct app *app, const struct payment_request *request,
+                                struct payment_answer *ret_answer) MUST_CHECK;
+
+/*
+ * Asks the provider for a payment that it has not answered for yet, with its key and its body, and
+ * settles what comes. The caller has claimed the payment. Errors as payment_service_create.
+ */
+enum error payment_service_ask(struct app *app, const struct payment *payment,
+                               struct payment_answer *ret_answer) MUST_CHECK;
+
+/*
+ * The address for a receipt: absent when none is to be sent, else the account's, else wanted, else
+ * the configured one. ERROR_INVALID_FIELD: there is none. ret_email borrows buffer, wanted or the
+ * configuration.
+ */
+enum error payment_service_receipt(struct app *app, const struct uuid *user_id, struct text wanted,
+                                   char buffer[static EMAIL_BYTES_MAX + 1],
+                                   struct text *ret_email) MUST_CHECK;

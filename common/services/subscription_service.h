@@ -1,0 +1,45 @@
+/*
+ * Subscriptions by the month. The first payment saves how it was paid; later months are paid by
+ * that without the person. A subscription comes to be, is extended and ends in the statements that
+ * settle payments (payment_repository_apply). Thread-safe.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/app.h"
+#include "base/error.h"
+#include "repositories/subscription_repository.h"
+#include "services/payment_service.h"
+
+struct subscription_order {
+    struct text plan; /* of plans */
+    struct text return_url;
+    struct text receipt_email; /* as payment_order */
+};
+
+/*
+ * Opens the first payment of a plan; another plan than the active one replaces it when paid. A
+ * subscription of this plan that was cancelled but still runs is resumed: ret_resumed, and
+ * ret_answer is not filled. key may be NULL. ERROR_SUBSCRIPTION_ACTIVE, ERROR_INVALID_PARAMETER (no
+ * plan of this name is sold), else as payment_service_create.
+ */
+enum error subscription_service_create(struct app *app, struct account *account,
+                                       const struct subscription_order *order,
+                                       const struct operation_key *key, bool *ret_resumed,
+                                       struct payment_answer *ret_answer) MUST_CHECK;
+
+/* Ends the active one with its period. ERROR_NOT_FOUND: there is none. Safe to repeat. */
+enum error subscription_service_cancel(struct app *app, const struct account *account,
+                                       struct subscription_list *ret_list) MUST_CHECK;
+
+/* The newest first, at most SUBSCRIPTIONS_MAX. */
+enum error subscription_service_list(struct app *app, const struct account *account,
+                                     struct subscription_list *ret_list) MUST_CHECK;
+
+/*
+ * Pays the next month of one that is due (subscription_repository_claim_due). The payment's id is
+ * made of the subscription, the period and the attempt: renewing twice pays once.
+ */
+enum error subscription_service_renew(struct app *app,
+                                      const struct subscription *subscription) MUST_CHECK;

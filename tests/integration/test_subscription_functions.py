@@ -1,0 +1,418 @@
+"""Subscriptions in the database: months that are paid for, renewed, failed, cancelled."""
+
+import pytest
+
+from tests.support.movements import books
+from tests.support.payment_rows import Payments, call, provider_id
+from tests.support.sessions import at_once, new_id, numbered, open_account, query_text
+
+ERASE = "SELECT erased FROM erase_user(%s)"
+PRICE = "999.00"
+NOW = "(now() AT TIME ZONE 'utc')"
+
+
+@pytest.fixture
+def run(cluster, database):
+    """Runs one statement and returns its rows; the books agree at the end."""
+    with books(cluster, database) as made:
+        yield made.run
+        assert Payments(made.run).verify() == []
+
+
+@pytest.fixture
+def user(run):
+    """A new anonymous account."""
+    return open_account(run, device_id="device_of_the_subscription_test")
+
+
+class Subscriptions(Payments):
+    """Short ways to pay for one account's subscription and to let time pass."""
+
+    def __init__(self, run, user):
+        super().__init__(run)
+        self.user = user
+
+    def begin(self, plan="pro", method="method-1"):
+        """Pays for the first month; the subscription's id."""
+        subscription = new_id()
+        payment = self.first(subscription, plan)
+        assert self.said(payment, "succeeded", method=method) == ("applied", None)
+        return subscription
+
+    def first(self, subscription, plan="pro"):
+        return self.open(self.user, purpose="subscription", plan=plan, amount=PRICE,
+                         subscription=subscription)
+
+    def renewal(self, subscription, plan="pro"):
+        return self.open(self.user, purpose="renewal", plan=plan, amount=PRICE,
+                         subscription=subscription)
+
+    def said(self, payment, status, **more):
+        return self.apply(self.user, payment, status, provider_id(), amount=PRICE, **more)
+
+    def passes(self, subscription, interval):
+        """Lets so much time pass for the subscription."""
+        assert self.run(
+            "UPDATE subscriptions SET current_period_start = current_period_start - %(t)s::interval,"
+            " current_period_end = current_period_end - %(t)s::interval,"
+            " period_anchor = period_anchor - %(t)s::interval,"
+            " next_check_at = next_check_at - %(t)s::interval WHERE id = %(id)s RETURNING id",
+            {"t": interval, "id": subscription})
+
+    def ends(self, subscription, ago="0 seconds"):
+        """Lets the period have ended so long ago."""
+        self.passes(subscription, self.of(
+            subscription, f"(current_period_end - {NOW} + interval '{ago}')::text"))
+
+    def of(self, subscription, columns):
+        rows = self.run(f"SELECT {columns} FROM subscriptions WHERE id = %s", subscription)
+        return rows[0] if ", " in columns else rows[0][0]
+
+    def claim(self):
+        """Ids of the subscriptions whose renewal is due."""
+        return [row[1] for row in call(self.run, "subscription_claim_due", 10, 60)]
+
+    def plan(self):
+        """The plan the account has, as both readers tell it."""
+        plan = call(self.run, "user_profile", self.user)[0][6]
+        assert call(self.run, "token_status", self.user)[0][6] == plan
+        current = call(self.run, "subscription_current", self.user)
+        assert [row[2] for row in current] == ([] if plan == "free" else [plan])
+        return plan
+
+
+@pytest.fixture
+def subs(run, user):
+    """Subscriptions of the user."""
+    return Subscriptions(run, user)
+
+
+def nearly(subs, subscription, column, expected):
+    """Whether a time of the subscription is that, give or take what the test takes."""
+    return subs.of(subscription, f"abs(extract(epoch FROM {column} - ({expected}))) < 30")
+
+
+# --- the first payment ---
+
+def test_first_payment(subs, run, user):
+    subscription = new_id()
+    payment = subs.first(subscription)
+    subs.apply(user, payment, "pending", "p", amount=PRICE, method="method-1")
+    assert subs.plan() == "free" and run("SELECT * FROM subscriptions") == []
+    for answer in (("applied", None), ("unchanged", None)):
+        assert subs.apply(user, payment, "succeeded", "p", amount=PRICE,
+                          method="method-1") == answer
+    assert subs.plan() == "pro"
+    assert subs.of(subscription, "plan, status, payment_method_id, cancel_at_period_end,"
+                                 " renewal_attempts") == ("pro", "active", "method-1", False, 0)
+    assert subs.of(subscription, "current_period_start = period_anchor AND current_period_end ="
+                                 " period_anchor + interval '1 month' AND next_check_at ="
+                                 " current_period_end")
+    assert nearly(subs, subscription, "current_period_start", NOW)
+    assert subs.credits(user) == [] and subs.claim() == []
+
+
+def test_first_payment_that_fails(subs, run, user):
+    assert subs.said(subs.first(new_id()), "canceled", reason="expired_on_confirmation") == (
+        "applied", None)
+    assert run("SELECT * FROM subscriptions") == [] and subs.plan() == "free"
+
+
+def test_first_payment_of_an_erased_account(subs, run, user):
+    payment = subs.first(new_id())
+    run(ERASE, user)
+    assert subs.said(payment, "succeeded") == ("uncredited", "account_closed")
+    assert run("SELECT * FROM subscriptions") == []
+
+
+def test_first_payment_without_a_plan(subs, run, user):
+    """Of an adopted database: nobody knows what it was for, until the operator says."""
+    payment = subs.open(user, purpose="subscription", plan=None, amount=PRICE)
+    assert subs.apply(user, payment, "succeeded", "p", amount=PRICE) == (
+        "uncredited", "unknown_package")
+    run("UPDATE payments SET plan = 'premium'")
+    assert subs.apply(user, payment, "succeeded", "p", amount=PRICE) == ("applied", None)
+    assert subs.plan() == "premium"
+
+
+def test_a_plan_of_the_operators(subs, run):
+    run("INSERT INTO plans (plan, quality, price) VALUES ('studio', '4K', 4999)")
+    subs.begin("studio")
+    assert subs.plan() == "studio"
+
+
+def test_another_plan_takes_over(subs):
+    """The old one ends now; one active subscription a user."""
+    old = subs.begin("pro")
+    new = subs.begin("premium", "method-2")
+    assert subs.plan() == "premium"
+    assert subs.of(old, "status, payment_method_id, next_check_at") == ("cancelled", None, None)
+    assert nearly(subs, old, "current_period_end", NOW)
+    assert nearly(subs, new, "current_period_end", f"{NOW} + interval '1 month'")
+
+
+def test_the_same_plan_adds_a_month(subs, run):
+    """Of a person who had cancelled, say; what was paid for is not lost."""
+    subscription = subs.begin(method=None)
+    call(run, "subscription_cancel", subs.user, True)
+    subs.begin(method="method-2")
+    assert run("SELECT count(*) FROM subscriptions") == [(1,)]
+    assert nearly(subs, subscription, "current_period_start", NOW)
+    assert subs.of(subscription, "current_period_end = period_anchor + interval '2 months' AND"
+                                 " next_check_at = current_period_end")
+    assert subs.of(subscription, "payment_method_id, cancel_at_period_end") == ("method-2", False)
+
+
+def test_the_same_plan_after_a_gap(subs):
+    """The period begins now, not where the old one ended."""
+    subscription = subs.begin(method=None)
+    subs.ends(subscription, "3 days")
+    assert subs.plan() == "free"
+    subs.begin(method="method-2")
+    assert nearly(subs, subscription, "current_period_start", NOW)
+    assert nearly(subs, subscription, "current_period_end", f"{NOW} + interval '1 month'")
+
+
+def test_two_first_payments_at_once(cluster, database, subs, run, user):
+    """Both are paid: two months of one subscription."""
+    ids = [subs.first(new_id()) for _ in range(2)]
+    answers = at_once(cluster, database, query_text("payment_apply"), [
+        numbered(user, payment, f"p{n}", "succeeded", PRICE, "RUB", False, False, None, "m", None)
+        for n, payment in enumerate(ids)])
+    assert answers == [[("applied", None)]] * 2
+    assert run("SELECT status, period_months FROM subscriptions") == [("active", 2)]
+
+
+# --- renewal ---
+
+def test_renewal(subs, run):
+    subscription = subs.begin()
+    subs.ends(subscription)
+    assert subs.plan() == "pro", "while it is being renewed"
+    assert subs.claim() == [subscription] and subs.claim() == []
+    anchor = subs.of(subscription, "period_anchor")
+    assert subs.said(subs.renewal(subscription), "succeeded") == ("applied", None)
+    assert subs.of(subscription, "period_anchor, period_months") == (anchor, 2)
+    assert subs.of(subscription, "current_period_end = period_anchor + interval '2 months' AND"
+                                 " next_check_at = current_period_end")
+    assert nearly(subs, subscription, "current_period_start", NOW), "the old end"
+    assert subs.plan() == "pro" and subs.claim() == []
+    assert run("SELECT count(*) FROM subscriptions") == [(1,)]
+
+
+@pytest.mark.parametrize("day, ends", [
+    ("2099-01-31", ["2099-02-28", "2099-03-31", "2099-04-30", "2099-05-31"]),
+    ("2099-11-30", ["2099-12-30", "2100-01-30", "2100-02-28", "2100-03-30"]),
+    ("2095-12-29", ["2096-01-29", "2096-02-29", "2096-03-29", "2096-04-29"])])
+def test_the_day_of_the_month_stays(subs, run, day, ends):
+    subscription = subs.begin()
+    run("UPDATE subscriptions SET period_anchor = %s, period_months = 0, current_period_end = %s",
+        day, day)
+    found = []
+    for _ in ends:
+        subs.said(subs.renewal(subscription), "succeeded")
+        found.append(subs.of(subscription, "current_period_end::date::text"))
+    assert found == ends
+
+
+def test_failures_are_tried_on_days_1_3_and_7(subs):
+    subscription = subs.begin()
+    subs.ends(subscription)
+    passed = 0
+    for attempts, day in enumerate((1, 3, 7)):
+        assert subs.claim() == [subscription] and subs.plan() == "pro"
+        assert subs.of(subscription, "renewal_attempts") == attempts
+        assert subs.said(subs.renewal(subscription), "canceled", reason="insufficient_funds") == (
+            "applied", None)
+        assert subs.of(subscription, "next_check_at = current_period_end"
+                                     f" + interval '{day} days'") and subs.claim() == []
+        subs.passes(subscription, f"{day - passed} days")
+        passed = day
+    assert subs.claim() == [subscription] and subs.plan() == "pro"
+    subs.said(subs.renewal(subscription), "canceled", reason="insufficient_funds")
+    assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
+        "expired", None, None)
+    assert subs.plan() == "free" and subs.claim() == []
+
+
+def test_success_after_failures(subs):
+    """The month counts from the old end, and the attempts from nothing."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    subs.said(subs.renewal(subscription), "canceled")
+    subs.passes(subscription, "1 day")
+    assert subs.claim() == [subscription]
+    subs.said(subs.renewal(subscription), "succeeded")
+    assert subs.of(subscription, "renewal_attempts, period_months") == (0, 2)
+    assert nearly(subs, subscription, "current_period_start", f"{NOW} - interval '1 day'")
+
+
+def test_permission_revoked(subs):
+    subscription = subs.begin()
+    subs.ends(subscription)
+    subs.said(subs.renewal(subscription), "canceled", reason="permission_revoked")
+    assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
+        "expired", None, None)
+    assert subs.plan() == "free"
+
+
+def test_a_renewal_that_never_came_to_be_has_failed(subs, run):
+    subscription = subs.begin()
+    subs.ends(subscription, "49 hours")
+    payment = subs.renewal(subscription)
+    run(f"UPDATE payments SET created_at = {NOW} - interval '48.5 hours', next_check_at = {NOW}"
+        " WHERE id = %s", payment)
+    assert call(run, "payment_claim_due", 10, 60) == []
+    assert subs.of(subscription, "renewal_attempts, status") == (1, "active")
+
+
+def test_a_failure_of_an_earlier_period_counts_for_nothing(subs):
+    subscription = subs.begin()
+    subs.ends(subscription)
+    late = subs.renewal(subscription)
+    subs.said(subs.renewal(subscription), "succeeded")
+    assert subs.said(late, "canceled", reason="permission_revoked") == ("applied", None)
+    assert subs.of(subscription, "renewal_attempts, payment_method_id") == (0, "method-1")
+
+
+def test_a_late_success_begins_again(subs):
+    """It was given up for lack of an answer; the person has paid."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    late = subs.renewal(subscription)
+    subs.passes(subscription, "9 days")
+    assert subs.plan() == "free" and subs.claim() == []
+    assert subs.of(subscription, "status") == "expired"
+    assert subs.said(late, "succeeded") == ("applied", None)
+    assert subs.plan() == "pro"
+    assert subs.of(subscription, "status, renewal_attempts, period_months") == ("active", 0, 1)
+    assert nearly(subs, subscription, "current_period_start", NOW)
+    assert nearly(subs, subscription, "next_check_at", f"{NOW} + interval '1 month'")
+
+
+def test_a_late_success_beside_another_subscription(subs):
+    """Nothing can be given for it: the operator pays it back."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    late = subs.renewal(subscription)
+    other = subs.begin("premium")
+    assert subs.said(late, "succeeded") == ("uncredited", "subscription_closed")
+    assert subs.row(late) == "succeeded" and subs.differences() == ["subscription_closed"]
+    assert subs.of(other, "status, period_months") == ("active", 1)
+    assert subs.of(subscription, "status") == "cancelled" and subs.plan() == "premium"
+
+
+def test_a_renewal_of_nothing(subs):
+    assert subs.said(subs.renewal(new_id()), "succeeded") == ("uncredited", "subscription_closed")
+
+
+def test_too_late_to_renew(subs):
+    """Nobody was there to renew it for more than a week: no money is taken for that time."""
+    subscription = subs.begin()
+    subs.ends(subscription, "8 days 1 hour")
+    assert subs.claim() == [] and subs.of(subscription, "status") == "expired"
+
+
+def test_without_a_saved_method(subs):
+    subscription = subs.begin(method=None)
+    subs.ends(subscription)
+    assert subs.plan() == "free", "nobody tries to renew it"
+    assert subs.claim() == [] and subs.of(subscription, "status") == "expired"
+
+
+@pytest.mark.parametrize("overdue, seconds", [("1 minute", 60), ("2 hours", 600), ("2 days", 3600)])
+def test_how_long_a_claim_lasts(subs, overdue, seconds):
+    """A renewal that is refused again and again is asked for ever more rarely."""
+    subscription = subs.begin()
+    subs.ends(subscription, overdue)
+    assert subs.claim() == [subscription]
+    assert nearly(subs, subscription, "next_check_at", f"{NOW} + interval '{seconds} seconds'")
+
+
+def test_nobody_claims_what_another_has(cluster, database, run):
+    for number in range(20):
+        one = Subscriptions(run, open_account(run, device_id=f"device_of_subscriber_{number:04}"))
+        one.ends(one.begin())
+    answers = at_once(cluster, database, query_text("subscription_claim_due"),
+                      [numbered(3, 600)] * 32, connections=8)
+    claimed = [row[1] for answer in answers for row in answer]
+    assert len(claimed) == len(set(claimed)) == 20
+
+
+# --- cancelling ---
+
+def test_cancelling_keeps_the_period(subs, run, user):
+    subscription = subs.begin()
+    end = subs.of(subscription, "current_period_end")
+    for _ in range(2):
+        assert call(run, "subscription_cancel", user, True) == [(subscription,)]
+    assert subs.of(subscription, "status, cancel_at_period_end, current_period_end") == (
+        "active", True, end)
+    assert subs.plan() == "pro" and subs.claim() == []
+    subs.ends(subscription)
+    assert subs.plan() == "free" and subs.claim() == []
+    assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
+        "cancelled", None, None)
+    assert call(run, "subscription_cancel", user, True) == []
+
+
+def test_resuming(subs, run, user):
+    subscription = subs.begin()
+    call(run, "subscription_cancel", user, True)
+    assert call(run, "subscription_cancel", user, False) == [(subscription,)]
+    subs.ends(subscription)
+    assert subs.claim() == [subscription]
+
+
+def test_resuming_what_cannot_be_renewed(subs, run, user):
+    subscription = subs.begin(method=None)
+    call(run, "subscription_cancel", user, True)
+    assert call(run, "subscription_cancel", user, False) == []
+    assert subs.of(subscription, "cancel_at_period_end") is True
+
+
+def test_cancelling_while_renewal_fails(subs, run, user):
+    """It is over at once: the period is."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    subs.said(subs.renewal(subscription), "canceled")
+    call(run, "subscription_cancel", user, True)
+    assert subs.plan() == "free" and subs.claim() == []
+    assert subs.of(subscription, "status") == "cancelled"
+
+
+def test_a_renewal_that_was_under_way_when_it_was_cancelled(subs, run, user):
+    """The month that was paid is given, and is the last one."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    renewal = subs.renewal(subscription)
+    call(run, "subscription_cancel", user, True)
+    assert subs.claim() == []
+    assert subs.said(renewal, "succeeded") == ("applied", None)
+    assert subs.plan() == "pro" and subs.of(subscription, "cancel_at_period_end") is True
+    subs.ends(subscription)
+    assert subs.claim() == [] and subs.of(subscription, "status") == "cancelled"
+
+
+def test_one_without_an_end(subs, run, user):
+    """As the original's operator may have given it: cancelled, it ends now."""
+    run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
+    assert subs.plan() == "pro" and subs.claim() == []
+    assert len(call(run, "subscription_cancel", user, True)) == 1
+    assert subs.claim() == [] and subs.plan() == "free"
+
+
+def test_erasing(subs, run, user):
+    subscription = subs.begin()
+    run(ERASE, user)
+    assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
+        "cancelled", None, None)
+
+
+def test_lists(subs, run, user):
+    first = subs.begin("pro")
+    second = subs.begin("premium")
+    assert [row[1] for row in call(run, "subscription_list", user, 10)] == [second, first]
+    assert [row[1] for row in call(run, "subscription_list", user, 1)] == [second]
+    assert {row[1] for row in call(run, "subscription_export", user,
+                                   "00000000-0000-0000-0000-000000000000", 10)} == {first, second}
