@@ -249,10 +249,15 @@ static enum error read_list(struct json_object *root, bool payments, struct yook
 
 static enum error parse(struct text body, struct json_object **ret_root)
 {
-    size_t offset;
-    switch (json_parse_object(body, ret_root, &offset)) {
+    struct json_report report;
+    switch (json_parse_object(body, ret_root, &report)) {
     case JSON_PROBLEM_NONE:
-        return ERROR_OK;
+        if (!report.duplicates)
+            return ERROR_OK;
+        /* Two readers of such an object may read two amounts. */
+        json_object_put(*ret_root);
+        *ret_root = NULL;
+        return ERROR_MALFORMED_JSON;
     case JSON_PROBLEM_MEMORY:
         return ERROR_NO_MEMORY;
     default:
