@@ -1441,7 +1441,11 @@ BEGIN
         usage_limit := coalesce(answer.usage_limit, 0);
         reset_at := coalesce(answer.reset_at, timestamp 'epoch');
         RETURN NEXT;
+    END LOOP;
+END
+$$;
 
+-- ---------------------------------------------------------------------------------------------
 -- What payments, refunds and subscriptions do
 -- ---------------------------------------------------------------------------------------------
 
