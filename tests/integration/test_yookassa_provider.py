@@ -274,6 +274,23 @@ def test_notifications_come_until_they_are_taken(inbox):
     assert (bodies[0]["object"]["id"], bodies[0]["object"]["status"]) == (payment, "succeeded")
 
 
+def test_a_webhook_that_is_away_for_a_while(inbox):
+    url, came, answers = inbox
+    answers += [503]
+    with Provider(webhook=url) as provider:
+        payment = Caller(provider).create()[1]["id"]
+        provider.pay(payment)
+        came.get(timeout=10)
+        provider.sender.lead(None)
+        # What is under way waits; what happens meanwhile is lost.
+        provider.pay(Caller(provider).create("other")[1]["id"])
+        wait_until(lambda: provider.sender.idle_attempts, 10, "one was tried in vain")
+        provider.sender.lead(url)
+        assert came.get(timeout=10)[0]["object"]["id"] == payment
+        wait_until(lambda: not provider.sender.waiting(), 5, "nothing is left to send")
+    assert came.empty()
+
+
 def test_faults_of_notifications(inbox):
     url, came, _ = inbox
     with Provider(webhook=url) as provider:

@@ -77,7 +77,7 @@ class Provider:
         self.books.on_event = self.sender.event
         self.requests = collections.deque(maxlen=20000)
         self.connections, self.lock = set(), threading.Lock()
-        self.restarts = 0
+        self.restarts, self.failures = 0, 0
         self.server, self.port = None, 0
         self._listen()
 
@@ -169,7 +169,8 @@ class Provider:
         elif what != "state":
             raise Refusal(404, "not_found", f"no control {what}")
         return {"counts": dict(self.faults.counts), "waiting": self.sender.waiting(),
-                "answers": self.sender.answers(), "restarts": self.restarts}
+                "answers": self.sender.answers(), "restarts": self.restarts,
+                "failures": self.failures}
 
 
 class Server(ThreadingHTTPServer):
@@ -342,6 +343,12 @@ def main():
     parser.add_argument("--workers", type=int, default=4)
     arguments = parser.parse_args()
     provider = Provider(seed=arguments.seed, workers=arguments.workers)
+
+    def failed(failure):
+        provider.failures += 1
+        threading.__excepthook__(failure)
+
+    threading.excepthook = failed
     print(provider.url, flush=True)
     sys.stdin.read()
     provider.close()

@@ -172,7 +172,7 @@ class Drill:
                 "certificate": f"{self.stack.run_dir}/tls/certificate.pem",
                 "keys": {scope: self._service_key(scope) for scope in ("refund", "spend")},
                 "devices": sorted(users), "threads": THREADS, "seconds": self.seconds,
-                "payments": self.payments // PROCESSES, "journal": self.folder}, file)
+                "payments": -(-self.payments // PROCESSES), "journal": self.folder}, file)
 
     def start_buyers(self):
         """Their processes."""
@@ -293,6 +293,8 @@ class Drill:
         done = self.stack.run("verify", timeout=300)
         step("scripts/verify: " + (done.stdout.strip().splitlines() or ["?"])[-1])
         problems = [] if done.returncode == 0 else [f"scripts/verify: {done.stdout}{done.stderr}"]
+        if self.state()["failures"]:
+            problems.append("a thread of the provider failed, see above")
         return problems + logs.findings(logs.read(self.reconciler.log))
 
     def close(self):
@@ -338,7 +340,7 @@ def run(drill):
     """The whole drill. Returns whether all is well."""
     drill.start()
     drill.start_buyers()
-    step(f"{drill.payments} payments or more, for {drill.seconds} s or more, seed {drill.seed}")
+    step(f"{drill.payments} payments in {drill.seconds} s or more, seed {drill.seed}")
     drill.run_faults()
     step("nobody buys any more, faults are over")
     verdict = drill.agree()
