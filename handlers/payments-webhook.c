@@ -40,8 +40,7 @@ static enum error receive(struct app *app, struct request *request, struct respo
                   LOG_TEXT("address", request->client_address));
         return ERROR_FORBIDDEN;
     }
-    enum error err =
-        notification_service_receive(app, buffer_text(&request->body), &settlement);
+    enum error err = notification_service_receive(app, buffer_text(&request->body), &settlement);
     if (err)
         return describe(response, err);
     acknowledge(response, settlement);

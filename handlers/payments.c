@@ -103,8 +103,7 @@ static enum error get_payment(struct app *app, struct request *request, struct r
     return ERROR_OK;
 }
 
-static enum error list_payments(struct app *app, struct request *request,
-                                struct response *response)
+static enum error list_payments(struct app *app, struct request *request, struct response *response)
 {
     struct account account;
     struct page page;

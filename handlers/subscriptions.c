@@ -61,8 +61,8 @@ static enum error list_subscriptions(struct app *app, struct request *request,
 static enum error read_order(const struct app *app, const struct body *body,
                              struct response *response, struct subscription_order *ret_order)
 {
-    static const struct body_text_rule PLAN = {.name = "plan", .required = true,
-                                               .bytes_max = PLAN_BYTES_MAX};
+    static const struct body_text_rule PLAN = {
+        .name = "plan", .required = true, .bytes_max = PLAN_BYTES_MAX};
     enum error err = body_text(body, &PLAN, &ret_order->plan);
     if (!err)
         err = payment_form_return_url(app, body, response, &ret_order->return_url);

@@ -165,6 +165,8 @@ static bool export_subscription(void *context, const struct subscription *subscr
                         subscription->current_period_start);
     write_optional_time(&json, "periodEnd", subscription->has_current_period_end,
                         subscription->current_period_end);
+    json_member_boolean(&json, "cancelAtPeriodEnd", subscription->cancel_at_period_end);
+    json_member_text(&json, "paymentMethodId", subscription->payment_method_id);
     json_member_time(&json, "createdAt", subscription->created_at);
     return end_line(context, &json);
 }
@@ -173,12 +175,35 @@ static bool export_payment(void *context, const struct payment *payment)
 {
     struct json_writer json = begin_line(context, "payment");
     json_member_uuid(&json, "id", &payment->id);
+    json_member_text(&json, "providerId", payment->provider_id);
+    json_member_text(&json, "purpose", payment->purpose);
     json_member_text(&json, "amount", payment->amount);
     json_member_text(&json, "currency", payment->currency);
     json_member_text(&json, "status", payment->status);
     json_member_text(&json, "package", payment->token_package);
+    json_member_text(&json, "plan", payment->plan);
     write_optional_int(&json, "tokens", payment->has_tokens_amount, payment->tokens_amount);
+    json_member_text(&json, "refundedAmount", payment->refunded_amount);
+    json_member_text(&json, "cancellationReason", payment->cancellation_reason);
+    json_member_text(&json, "confirmationUrl", payment->confirmation_url);
+    json_member_text(&json, "request", payment->request_body);
     json_member_time(&json, "createdAt", payment->created_at);
+    return end_line(context, &json);
+}
+
+static bool export_refund(void *context, const struct refund *refund)
+{
+    struct json_writer json = begin_line(context, "refund");
+    json_member_uuid(&json, "id", &refund->id);
+    json_member_uuid(&json, "paymentId", &refund->payment_id);
+    json_member_text(&json, "providerId", refund->provider_id);
+    json_member_text(&json, "amount", refund->amount);
+    json_member_text(&json, "currency", refund->currency);
+    json_member_text(&json, "status", refund->status);
+    json_member_int(&json, "tokensTaken", refund->tokens_taken);
+    json_member_int(&json, "tokensOwed", refund->tokens_owed);
+    json_member_text(&json, "request", refund->request_body);
+    json_member_time(&json, "createdAt", refund->created_at);
     return end_line(context, &json);
 }
 
@@ -231,6 +256,7 @@ static enum error export_all(struct app *app, struct request *request, struct re
         .identity = export_identity,
         .subscription = export_subscription,
         .payment = export_payment,
+        .refund = export_refund,
         .generation = export_generation,
         .transaction = export_transaction,
         .usage = export_usage,

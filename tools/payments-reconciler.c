@@ -1,11 +1,12 @@
 /*
  * payments-reconciler: brings payments, refunds and subscriptions to their end when no notification
- * does (services/reconcile_service.h, docs/payments.md). Runs beside the handlers and under the same
- * supervisor, and leaves the socket that gives it alone. Several may run at once, on any hosts.
+ * does (services/reconcile_service.h, docs/payments.md). Runs beside the handlers and under the
+ * same supervisor, and leaves the socket that gives it alone. Several may run at once, on any
+ * hosts.
  *
  * Pollers look at what is due one by one, so that a call that takes long holds up nobody; renewals
- * and listings have a thread each. On SIGTERM it finishes what it is about, for two seconds: what is
- * cut off stays leased in the database for half a minute, and is then looked at again.
+ * and listings have a thread each. On SIGTERM it finishes what it is about, for two seconds: what
+ * is cut off stays leased in the database for half a minute, and is then looked at again.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -67,7 +68,8 @@ static bool is_stopping(struct reconciler *reconciler)
     return stopping;
 }
 
-/* Failures were logged where their cause is known; all of them pass, so it goes on after a pause. */
+/* Failures were logged where their cause is known; all of them pass, so it goes on after a pause.
+ */
 static void *work(void *argument)
 {
     const struct duty *duty = argument;
@@ -105,9 +107,7 @@ static bool start(struct reconciler *reconciler, struct duty *duties, pthread_t 
     pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
     for (int i = 0; started && i < DUTIES; i++) {
         duties[i].reconciler = reconciler;
-        duties[i].steps = i < RECONCILER_POLLERS    ? POLL
-                          : i == RECONCILER_POLLERS ? RENEW
-                                                    : LIST;
+        duties[i].steps = i < RECONCILER_POLLERS ? POLL : i == RECONCILER_POLLERS ? RENEW : LIST;
         started = pthread_create(&threads[i], &attributes, work, &duties[i]) == 0;
     }
     pthread_attr_destroy(&attributes);

@@ -182,6 +182,21 @@ enum error payment_repository_refused(struct database *database, const struct uu
     return payment_repository_run_refused(database, &REFUSED, params, ret_removed);
 }
 
+struct failed_row {
+    bool failed;
+};
+
+STATEMENT(RENEWAL_REFUSED, .query = &query_renewal_refused, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
+          STATEMENT_COLUMNS(struct failed_row, COLUMN(struct failed_row, failed, BOOL)));
+
+enum error payment_repository_renewal_refused(struct database *database,
+                                              const struct uuid *user_id, const struct uuid *id)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
+    return database_run(database, &RENEWAL_REFUSED, params, NULL);
+}
+
 STATEMENT(APPLY, .query = &query_payment_apply, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_BOOL,
                            SQL_BOOL, SQL_TEXT, SQL_TEXT, SQL_TEXT),

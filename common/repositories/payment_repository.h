@@ -101,6 +101,14 @@ enum error payment_repository_uncertain(struct database *database, const struct 
 enum error payment_repository_refused(struct database *database, const struct uuid *user_id,
                                       const struct uuid *id, bool *ret_removed) MUST_CHECK;
 
+/*
+ * The same of a renewal that the provider will never make: it counts as a failed attempt, so that the
+ * next one follows in days and not at once.
+ */
+enum error payment_repository_renewal_refused(struct database *database,
+                                              const struct uuid *user_id,
+                                              const struct uuid *id) MUST_CHECK;
+
 /* What the provider says of a payment, checked by the caller as far as shop and form go. */
 struct payment_truth {
     struct uuid user_id, id; /* ours */

@@ -40,8 +40,7 @@ static bool is_return_url(struct text url)
     if (!secure && !text_starts_nocase(url, "http://"))
         return false;
     for (size_t i = 0; i < url.len; i++)
-        if (url.data[i] <= 0x20 || url.data[i] >= 0x7F || url.data[i] == '\\' ||
-            url.data[i] == '"')
+        if (url.data[i] <= 0x20 || url.data[i] >= 0x7F || url.data[i] == '\\' || url.data[i] == '"')
             return false;
     struct text origin = origin_of(url);
     size_t scheme = secure ? 8 : 7;

@@ -1,6 +1,6 @@
 /*
- * Notifications of the payment provider. They are not signed, so nothing of one is believed but which
- * object to ask the provider for. Thread-safe; the same one may come any number of times.
+ * Notifications of the payment provider. They are not signed, so nothing of one is believed but
+ * which object to ask the provider for. Thread-safe; the same one may come any number of times.
  */
 #pragma once
 

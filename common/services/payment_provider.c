@@ -15,12 +15,18 @@ int32_t payment_provider_lease_seconds(const struct app *app, int32_t calls)
 static const char *word(enum yookassa_result result)
 {
     switch (result) {
-    case YOOKASSA_DONE: return "done";
-    case YOOKASSA_REFUSED: return "refused";
-    case YOOKASSA_DENIED: return "denied";
-    case YOOKASSA_NOT_FOUND: return "not_found";
-    case YOOKASSA_LATER: return "later";
-    case YOOKASSA_UNKNOWN: return "unknown";
+    case YOOKASSA_DONE:
+        return "done";
+    case YOOKASSA_REFUSED:
+        return "refused";
+    case YOOKASSA_DENIED:
+        return "denied";
+    case YOOKASSA_NOT_FOUND:
+        return "not_found";
+    case YOOKASSA_LATER:
+        return "later";
+    case YOOKASSA_UNKNOWN:
+        return "unknown";
     }
     return "unknown";
 }
@@ -46,6 +52,7 @@ void payment_provider_report(const struct app *app, const char *call,
     bool ours = answer->result == YOOKASSA_REFUSED || answer->result == YOOKASSA_DENIED;
     log_event(app->log, ours ? LOG_ERROR : LOG_WARNING, "payment provider",
               LOG_STRING("call", call), LOG_STRING("result", word(answer->result)),
-              LOG_NUMBER("status", answer->status), LOG_TEXT("code", text_or_empty(answer->error_code)),
+              LOG_NUMBER("status", answer->status),
+              LOG_TEXT("code", text_or_empty(answer->error_code)),
               LOG_TEXT("parameter", text_or_empty(answer->error_parameter)));
 }

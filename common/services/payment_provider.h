@@ -1,6 +1,6 @@
 /*
- * What the services say of their calls to the payment provider (app->yookassa): a metric for each, a
- * log line for one that was refused or is unclear. Thread-safe.
+ * What the services say of their calls to the payment provider (app->yookassa): a metric for each,
+ * a log line for one that was refused or is unclear. Thread-safe.
  */
 #pragma once
 

@@ -10,9 +10,8 @@
 #include "services/payment_provider.h"
 #include "services/settlement_service.h"
 
-enum error payment_service_receipt(struct app *app, const struct uuid *user_id,
-                                   struct text wanted, char buffer[static EMAIL_BYTES_MAX + 1],
-                                   struct text *ret_email)
+enum error payment_service_receipt(struct app *app, const struct uuid *user_id, struct text wanted,
+                                   char buffer[static EMAIL_BYTES_MAX + 1], struct text *ret_email)
 {
     struct user_export user = {.rows = NULL};
     bool found = false;
@@ -37,10 +36,14 @@ static enum error open_error(enum payment_open_outcome outcome)
 {
     switch (outcome) {
     case PAYMENT_OPEN_DONE:
-    case PAYMENT_OPEN_REPLAYED: return ERROR_OK;
-    case PAYMENT_OPEN_REUSED: return ERROR_IDEMPOTENCY_KEY_REUSED;
-    case PAYMENT_OPEN_IN_PROGRESS: return ERROR_IDEMPOTENCY_IN_PROGRESS;
-    case PAYMENT_OPEN_NO_ACCOUNT: return ERROR_USER_NOT_FOUND;
+    case PAYMENT_OPEN_REPLAYED:
+        return ERROR_OK;
+    case PAYMENT_OPEN_REUSED:
+        return ERROR_IDEMPOTENCY_KEY_REUSED;
+    case PAYMENT_OPEN_IN_PROGRESS:
+        return ERROR_IDEMPOTENCY_IN_PROGRESS;
+    case PAYMENT_OPEN_NO_ACCOUNT:
+        return ERROR_USER_NOT_FOUND;
     }
     return ERROR_INTERNAL;
 }
@@ -75,12 +78,25 @@ static enum error take(struct app *app, const struct payment *payment,
     return ERROR_OK;
 }
 
+/* The provider has done nothing. A renewal that it never will has failed; else the key is free. */
+static enum error give_up(struct app *app, const struct payment *payment,
+                          enum yookassa_result result)
+{
+    bool removed;
+    bool failed =
+        result == YOOKASSA_REFUSED && text_equal(payment->purpose, TEXT_LITERAL("renewal"));
+    enum error err =
+        failed
+            ? payment_repository_renewal_refused(app->database, &payment->user_id, &payment->id)
+            : payment_repository_refused(app->database, &payment->user_id, &payment->id, &removed);
+    return err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+}
+
 enum error payment_service_ask(struct app *app, const struct payment *payment,
                                struct payment_answer *ret_answer)
 {
     struct yookassa_answer answer = {.count = 0};
     char key[UUID_TEXT_SIZE];
-    bool removed;
     uuid_format(&payment->id, key);
     enum error err = yookassa_create_payment(app->yookassa, key, payment->request_body, &answer);
     if (err)
@@ -98,9 +114,7 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
     case YOOKASSA_DENIED:
     case YOOKASSA_NOT_FOUND:
     case YOOKASSA_LATER:
-        err = payment_repository_refused(app->database, &payment->user_id, &payment->id,
-                                         &removed);
-        err = err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+        err = give_up(app, payment, answer.result);
         break;
     }
 out:
@@ -134,9 +148,8 @@ static enum error write_request(struct app *app, const struct payment_request *r
     return err ? err : yookassa_payment_body(&order, ret_body);
 }
 
-static enum error open_row(struct app *app, const struct payment_request *request,
-                           struct text body, enum payment_open_outcome *ret_outcome,
-                           struct payment_list *ret_list)
+static enum error open_row(struct app *app, const struct payment_request *request, struct text body,
+                           enum payment_open_outcome *ret_outcome, struct payment_list *ret_list)
 {
     struct new_payment payment = {
         .user_id = request->user_id,
@@ -156,8 +169,8 @@ static enum error open_row(struct app *app, const struct payment_request *reques
         payment.has_subscription_id = true;
         payment.subscription_id = *request->subscription_id;
     }
-    return payment_repository_open(app->database, &payment,
-                                   payment_provider_lease_seconds(app, 2), ret_outcome, ret_list);
+    return payment_repository_open(app->database, &payment, payment_provider_lease_seconds(app, 2),
+                                   ret_outcome, ret_list);
 }
 
 enum error payment_service_open(struct app *app, const struct payment_request *request,

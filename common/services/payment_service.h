@@ -21,7 +21,7 @@ enum { PAYMENT_STATUS_BYTES_MAX = 32 }; /* the longest is waiting_for_capture */
 
 /* What the person wants and where to send the browser afterwards. Texts are borrowed. */
 struct payment_order {
-    struct text package;       /* of token_packages */
+    struct text package; /* of token_packages */
     struct text return_url;
     struct text receipt_email; /* absent: the account's, else the configured one */
 };
@@ -29,14 +29,14 @@ struct payment_order {
 struct payment_answer {
     struct uuid user_id, id;
     char status[PAYMENT_STATUS_BYTES_MAX];
-    char confirmation_url[URL_BYTES_MAX + 1]; /* where the person pays; empty when there is nowhere */
+    char confirmation_url[URL_BYTES_MAX + 1]; /* where the person pays, or empty */
     bool replayed;
 };
 
 /*
  * Opens a payment for a package and asks the provider. key may be NULL.
- * ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_INVALID_PACKAGE, ERROR_INVALID_FIELD (a receipt is wanted and
- * there is no address for it), ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS,
+ * ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_INVALID_PACKAGE, ERROR_INVALID_FIELD (a receipt is wanted
+ * and there is no address for it), ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS,
  * ERROR_PAYMENT_PROVIDER_UNAVAILABLE: the same key may be used again, whatever came of it.
  */
 enum error payment_service_create(struct app *app, struct account *account,
@@ -59,14 +59,14 @@ enum error payment_service_list(struct app *app, const struct account *account,
 struct payment_request {
     struct uuid user_id;
     struct operation operation;
-    struct text purpose;               /* "tokens", "subscription" or "renewal" */
-    struct text token_package, plan;   /* one of them */
+    struct text purpose;             /* "tokens", "subscription" or "renewal" */
+    struct text token_package, plan; /* one of them */
     const struct price *price;
     const struct uuid *subscription_id; /* that it starts or renews, or NULL */
-    struct text description;           /* what the person reads while paying */
-    struct text return_url;            /* absent for a payment by a saved method */
-    struct text payment_method_id;     /* a saved method, or absent */
-    struct text receipt_email;         /* as payment_order */
+    struct text description;            /* what the person reads while paying */
+    struct text return_url;             /* absent for a payment by a saved method */
+    struct text payment_method_id;      /* a saved method, or absent */
+    struct text receipt_email;          /* as payment_order */
 };
 
 /* As payment_service_create; ERROR_USER_NOT_FOUND: the account is closed or gone. */
@@ -85,6 +85,6 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
  * the configured one. ERROR_INVALID_FIELD: there is none. ret_email borrows buffer, wanted or the
  * configuration.
  */
-enum error payment_service_receipt(struct app *app, const struct uuid *user_id,
-                                   struct text wanted, char buffer[static EMAIL_BYTES_MAX + 1],
+enum error payment_service_receipt(struct app *app, const struct uuid *user_id, struct text wanted,
+                                   char buffer[static EMAIL_BYTES_MAX + 1],
                                    struct text *ret_email) MUST_CHECK;

@@ -34,8 +34,7 @@ static enum error look_at_payment(struct app *app, const struct payment *payment
     struct payment_answer ignored;
     enum settlement settlement;
     if (payment->provider_id.data) {
-        enum error err =
-            settlement_service_fetch_payment(app, payment->provider_id, &settlement);
+        enum error err = settlement_service_fetch_payment(app, payment->provider_id, &settlement);
         return check_found(app, err, payment->provider_id);
     }
     /* One that is too old to be repeated is found by listing what the provider has. */
@@ -139,7 +138,7 @@ static enum error read_page(struct app *app, const struct listing *listing, int6
         return ERROR_PAYMENT_UNCONFIRMED;
     for (size_t i = 0; !err && i < answer->count; i++) {
         err = listing->settle(app, answer, i);
-        /* Logged. One that the database refuses for good must not keep the others from their turn. */
+        /* Logged. One that the database refuses for good must not keep the others waiting. */
         if (err == ERROR_DATABASE)
             err = ERROR_OK;
     }
@@ -155,9 +154,8 @@ static enum error run_listing(struct app *app, const struct listing *listing, bo
     *ret_worked = false;
     if (!app->yookassa)
         return ERROR_OK;
-    enum error err =
-        payment_repository_window_claim(app->database, listing->name, LISTING_SECONDS,
-                                        LISTING_LEASE_SECONDS, &since, &claimed);
+    enum error err = payment_repository_window_claim(app->database, listing->name, LISTING_SECONDS,
+                                                     LISTING_LEASE_SECONDS, &since, &claimed);
     if (err || !claimed)
         return err;
     since -= (int64_t)LISTING_OVERLAP_SECONDS * MICROSECONDS;

@@ -10,11 +10,16 @@ static enum error open_error(enum refund_open_outcome outcome)
 {
     switch (outcome) {
     case REFUND_OPEN_DONE:
-    case REFUND_OPEN_REPLAYED: return ERROR_OK;
-    case REFUND_OPEN_REUSED: return ERROR_IDEMPOTENCY_KEY_REUSED;
-    case REFUND_OPEN_IN_PROGRESS: return ERROR_IDEMPOTENCY_IN_PROGRESS;
-    case REFUND_OPEN_NOT_PAID: return ERROR_PAYMENT_NOT_PAID;
-    case REFUND_OPEN_TOO_MUCH: return ERROR_REFUND_EXCEEDS_PAYMENT;
+    case REFUND_OPEN_REPLAYED:
+        return ERROR_OK;
+    case REFUND_OPEN_REUSED:
+        return ERROR_IDEMPOTENCY_KEY_REUSED;
+    case REFUND_OPEN_IN_PROGRESS:
+        return ERROR_IDEMPOTENCY_IN_PROGRESS;
+    case REFUND_OPEN_NOT_PAID:
+        return ERROR_PAYMENT_NOT_PAID;
+    case REFUND_OPEN_TOO_MUCH:
+        return ERROR_REFUND_EXCEEDS_PAYMENT;
     }
     return ERROR_INTERNAL;
 }
@@ -53,8 +58,8 @@ out:
 }
 
 /*
- * How much: what was asked for, else what is left. When nothing is left, all of it, which is refused
- * unless it is the repetition of a refund that was made.
+ * How much: what was asked for, else what is left. When nothing is left, all of it, which is
+ * refused unless it is the repetition of a refund that was made.
  */
 static enum error read_amount(const struct payment *payment, struct text wanted,
                               struct money *ret_amount)
@@ -80,15 +85,14 @@ static enum error write_request(struct app *app, const struct payment *payment,
 {
     char email[EMAIL_BYTES_MAX + 1];
     struct yookassa_refund_order whole = *order;
-    enum error err = payment_service_receipt(app, &payment->user_id, wanted, email,
-                                             &whole.receipt_email);
+    enum error err =
+        payment_service_receipt(app, &payment->user_id, wanted, email, &whole.receipt_email);
     return err ? err : yookassa_refund_body(&whole, ret_body);
 }
 
-/* Opens the refund of a payment and asks for it. user_id and id of ret_answer are filled already. */
+/* Opens the refund of a payment and asks for it; read_back fills the rest of the answer. */
 static enum error open_and_ask(struct app *app, const struct payment *payment,
-                               const struct refund_order *order,
-                               const struct operation *operation,
+                               const struct refund_order *order, const struct operation *operation,
                                struct refund_answer *ret_answer)
 {
     struct buffer body;
@@ -118,9 +122,8 @@ static enum error open_and_ask(struct app *app, const struct payment *payment,
         .request_hash = operation->request_hash,
     };
     if (!err)
-        err = payment_repository_refund_open(app->database, &refund,
-                                             payment_provider_lease_seconds(app, 2), &outcome,
-                                             &list);
+        err = payment_repository_refund_open(
+            app->database, &refund, payment_provider_lease_seconds(app, 2), &outcome, &list);
     if (!err)
         err = open_error(outcome);
     if (!err && outcome == REFUND_OPEN_DONE)
@@ -153,8 +156,7 @@ static enum error read_back(struct app *app, const struct uuid *user_id, const s
 }
 
 enum error refund_service_create(struct app *app, const struct refund_order *order,
-                                 const struct operation_key *key,
-                                 struct refund_answer *ret_answer)
+                                 const struct operation_key *key, struct refund_answer *ret_answer)
 {
     /* Of the id that was sent, so that it stays the same when the payment moves by a link. */
     struct operation operation = operation_make(key, &order->user_id);

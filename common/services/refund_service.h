@@ -1,6 +1,6 @@
 /*
- * Refunds by the operator: money back to whoever paid, tokens back from the balance. Thread-safe; as
- * with payments, our row comes first.
+ * Refunds by the operator: money back to whoever paid, tokens back from the balance. Thread-safe;
+ * as with payments, our row comes first.
  */
 #pragma once
 

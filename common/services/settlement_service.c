@@ -54,9 +54,8 @@ static enum error locate(struct app *app, const struct yookassa_payment *payment
 {
     struct uuid user_id;
     *ret_owner = (struct owner){.found = false};
-    enum error err =
-        payment_repository_locate_provider(app->database, payment->id, &ret_owner->user_id,
-                                           &ret_owner->id, &ret_owner->found);
+    enum error err = payment_repository_locate_provider(
+        app->database, payment->id, &ret_owner->user_id, &ret_owner->id, &ret_owner->found);
     if (err || ret_owner->found || !uuid_parse(payment->metadata_user_id, &user_id) ||
         !uuid_parse(payment->metadata_payment_id, &ret_owner->id))
         return err;
@@ -67,11 +66,14 @@ static enum error locate(struct app *app, const struct yookassa_payment *payment
 static enum settlement settlement_of(enum payment_apply_outcome outcome)
 {
     switch (outcome) {
-    case PAYMENT_APPLIED: return SETTLEMENT_DONE;
-    case PAYMENT_UNCHANGED: return SETTLEMENT_KNOWN;
+    case PAYMENT_APPLIED:
+        return SETTLEMENT_DONE;
+    case PAYMENT_UNCHANGED:
+        return SETTLEMENT_KNOWN;
     case PAYMENT_CONFLICT:
     case PAYMENT_UNCREDITED:
-    case PAYMENT_NOT_THERE: break;
+    case PAYMENT_NOT_THERE:
+        break;
     }
     return SETTLEMENT_DIFFERENCE;
 }
@@ -91,8 +93,7 @@ static enum error apply(struct app *app, const struct payment_truth *truth,
     return err;
 }
 
-static struct payment_truth truth_of(const struct app *app,
-                                     const struct yookassa_payment *payment,
+static struct payment_truth truth_of(const struct app *app, const struct yookassa_payment *payment,
                                      const char *amount)
 {
     struct text nothing = {NULL, 0};
@@ -104,8 +105,7 @@ static struct payment_truth truth_of(const struct app *app,
         .test = payment->test,
         .test_accepted = app->config->yookassa_test_payments == CONFIG_TEST_PAYMENTS_ON,
         .confirmation_url = payment->confirmation_url,
-        .payment_method_id =
-            payment->payment_method_saved ? payment->payment_method_id : nothing,
+        .payment_method_id = payment->payment_method_saved ? payment->payment_method_id : nothing,
         .cancellation_reason = payment->cancellation_reason,
     };
 }
@@ -129,7 +129,8 @@ static enum error settle_once(struct app *app, const struct yookassa_payment *pa
     struct payment_truth truth = truth_of(app, payment, amount);
     enum payment_apply_outcome outcome = PAYMENT_NOT_THERE;
     enum error err = ERROR_OK;
-    /* Between looking and applying the account may be linked to another, and the payment with it. */
+    /* Between looking and applying the account may be linked to another, and the payment with it.
+     */
     for (int i = 0; !err && outcome == PAYMENT_NOT_THERE; i++) {
         if (i > REOPENS_MAX)
             return ERROR_OVERLOADED;
@@ -152,7 +153,8 @@ static enum error settle_once(struct app *app, const struct yookassa_payment *pa
     return ERROR_OK;
 }
 
-/* A call that is not answered is made again with the same key when the payment is looked at next. */
+/* A call that is not answered is made again with the same key when the payment is looked at next.
+ */
 static enum error capture(struct app *app, const struct yookassa_payment *payment,
                           enum settlement *ret_settlement)
 {
@@ -192,10 +194,8 @@ static enum error locate_paid(struct app *app, struct text provider_payment_id,
     struct payment_list list = {.count = 0};
     *ret_paid = false;
     *ret_owner = (struct owner){.found = false};
-    enum error err =
-        payment_repository_locate_provider(app->database, provider_payment_id,
-                                           &ret_owner->user_id, &ret_owner->id,
-                                           &ret_owner->found);
+    enum error err = payment_repository_locate_provider(
+        app->database, provider_payment_id, &ret_owner->user_id, &ret_owner->id, &ret_owner->found);
     if (!err && ret_owner->found)
         err = payment_repository_get(app->database, &ret_owner->user_id, &ret_owner->id, &list);
     if (!err && list.count > 0)
@@ -258,8 +258,7 @@ static enum error apply_refund(struct app *app, const struct refund_truth *truth
     struct cache_write write;
     char kind[PAYMENT_KIND_SIZE] = "";
     cache_write_begin(app->cache, &cached, &write);
-    enum error err =
-        payment_repository_refund_apply(app->database, truth, ret_outcome, kind);
+    enum error err = payment_repository_refund_apply(app->database, truth, ret_outcome, kind);
     cache_write_end(app->cache, &write);
     if (!err && kind[0])
         count_difference(app, text_from(kind), truth->provider_id);

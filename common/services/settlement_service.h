@@ -14,7 +14,7 @@
 enum settlement {
     SETTLEMENT_DONE,       /* something changed */
     SETTLEMENT_KNOWN,      /* nothing did: we knew */
-    SETTLEMENT_DIFFERENCE, /* recorded for the operator; the reconciler looks again where it helps */
+    SETTLEMENT_DIFFERENCE, /* recorded for the operator; the reconciler looks again */
 };
 
 /*

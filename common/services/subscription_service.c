@@ -97,8 +97,7 @@ enum error subscription_service_cancel(struct app *app, const struct account *ac
                                        struct subscription_list *ret_list)
 {
     bool found = false;
-    enum error err =
-        subscription_repository_cancel(app->database, &account->user_id, true, &found);
+    enum error err = subscription_repository_cancel(app->database, &account->user_id, true, &found);
     if (err || !found)
         return err ? err : ERROR_NOT_FOUND;
     err = subscription_repository_current(app->database, &account->user_id, ret_list);
@@ -150,8 +149,7 @@ enum error subscription_service_renew(struct app *app, const struct subscription
 {
     struct price price = {.rows = NULL};
     bool found = false;
-    enum error err =
-        payment_repository_plan(app->database, subscription->plan, &price, &found);
+    enum error err = payment_repository_plan(app->database, subscription->plan, &price, &found);
     if (err)
         return err;
     err = found ? renew_at(app, subscription, &price) : ERROR_NOT_FOUND;

@@ -1,7 +1,7 @@
 /*
- * Subscriptions by the month. The first payment saves how it was paid; later months are paid by that
- * without the person. A subscription comes to be, is extended and ends in the statements that settle
- * payments (payment_repository_apply). Thread-safe.
+ * Subscriptions by the month. The first payment saves how it was paid; later months are paid by
+ * that without the person. A subscription comes to be, is extended and ends in the statements that
+ * settle payments (payment_repository_apply). Thread-safe.
  */
 #pragma once
 
@@ -13,17 +13,16 @@
 #include "services/payment_service.h"
 
 struct subscription_order {
-    struct text plan;          /* of plans */
+    struct text plan; /* of plans */
     struct text return_url;
     struct text receipt_email; /* as payment_order */
 };
 
 /*
  * Opens the first payment of a plan; another plan than the active one replaces it when paid. A
- * subscription of this plan that was cancelled but still runs is resumed: ret_resumed, and ret_answer
- * is not filled. key may be NULL.
- * ERROR_SUBSCRIPTION_ACTIVE, ERROR_INVALID_PARAMETER (no plan of this name is sold), else as
- * payment_service_create.
+ * subscription of this plan that was cancelled but still runs is resumed: ret_resumed, and
+ * ret_answer is not filled. key may be NULL. ERROR_SUBSCRIPTION_ACTIVE, ERROR_INVALID_PARAMETER (no
+ * plan of this name is sold), else as payment_service_create.
  */
 enum error subscription_service_create(struct app *app, struct account *account,
                                        const struct subscription_order *order,

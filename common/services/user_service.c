@@ -70,7 +70,7 @@ static enum error export_subscriptions(struct app *app, const struct account *ac
     do {
         struct subscription_list list = {.count = 0};
         enum error err = subscription_repository_export(app->database, &account->user_id, &after,
-                                                          EXPORT_PAGE_ROWS, &list);
+                                                        EXPORT_PAGE_ROWS, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->subscription(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
@@ -92,7 +92,7 @@ static enum error export_payments(struct app *app, const struct account *account
     do {
         struct payment_list list = {.count = 0};
         enum error err = payment_repository_export(app->database, &account->user_id, &after,
-                                                     EXPORT_PAGE_ROWS, &list);
+                                                   EXPORT_PAGE_ROWS, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->payment(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
@@ -100,6 +100,28 @@ static enum error export_payments(struct app *app, const struct account *account
         if (count > 0)
             after = list.items[count - 1].id;
         payment_list_done(&list);
+        if (err)
+            return err;
+    } while (count == EXPORT_PAGE_ROWS);
+    return ERROR_OK;
+}
+
+static enum error export_refunds(struct app *app, const struct account *account,
+                                 const struct export_sink *sink)
+{
+    struct uuid after = FIRST_ID;
+    size_t count;
+    do {
+        struct refund_list list = {.count = 0};
+        enum error err = payment_repository_refund_export(app->database, &account->user_id, &after,
+                                                          EXPORT_PAGE_ROWS, &list);
+        for (size_t i = 0; !err && i < list.count; i++)
+            if (!sink->refund(sink->context, &list.items[i]))
+                err = ERROR_CLIENT_GONE;
+        count = list.count;
+        if (count > 0)
+            after = list.items[count - 1].id;
+        refund_list_done(&list);
         if (err)
             return err;
     } while (count == EXPORT_PAGE_ROWS);
@@ -191,6 +213,8 @@ enum error user_service_export(struct app *app, struct account *account,
         err = export_subscriptions(app, account, sink);
     if (!err)
         err = export_payments(app, account, sink);
+    if (!err)
+        err = export_refunds(app, account, sink);
     if (!err)
         err = export_transactions(app, account, sink);
     if (!err)

@@ -28,6 +28,7 @@ struct export_sink {
     bool (*identity)(void *context, const struct user_identity *identity);
     bool (*subscription)(void *context, const struct subscription *subscription);
     bool (*payment)(void *context, const struct payment *payment);
+    bool (*refund)(void *context, const struct refund *refund);
     bool (*generation)(void *context, const struct generation *generation);
     bool (*transaction)(void *context, const struct transaction *transaction);
     bool (*usage)(void *context, const struct usage_entry *entry);

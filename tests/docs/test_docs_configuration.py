@@ -86,7 +86,7 @@ def test_scripts_up_reads_what_the_page_lists():
 
 def test_defaults_of_scripts_up():
     for name, default in script_variables().items():
-        if name in HANDLERS and default:  # what nginx has to know as well
+        if name in HANDLERS and default and "$" not in default:  # what nginx has to know as well
             assert HANDLERS[name][1] == f"`{default}`", name
         if name not in SCRIPTS:
             continue

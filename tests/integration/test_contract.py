@@ -15,6 +15,10 @@ ENDPOINTS = [
     ("POST", "/api/generations"),
     ("DELETE", "/api/generations/00000000-0000-4000-8000-000000000000"),
     ("GET", "/api/usage"), ("POST", "/api/usage"),
+    ("GET", "/api/payments"), ("POST", "/api/payments/create"),
+    ("GET", "/api/payments/" + "A" * 43), ("POST", "/api/payments/" + "A" * 43 + "/refund"),
+    ("GET", "/api/subscriptions"), ("POST", "/api/subscriptions"),
+    ("DELETE", "/api/subscriptions"),
 ]
 OPEN_ENDPOINTS = [("GET", "/api/health"), ("GET", "/api/health/live"), ("GET", "/metrics")]
 ORIGIN = "https://app.example"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.movements import (
     CAPTURE, LINK, REVERSE, books, entries, hold, post, post_many, status)
+from tests.support.payment_rows import Payments, call
 from tests.support.postgres import database_name
 from tests.support.sessions import Session, new_id, numbered, open_account, query_text
 
@@ -105,8 +106,19 @@ def test_the_application_can_do_its_work(application):
         ("done",)]
     assert run("SELECT outcome FROM record_generation(%s, %s, 'u', NULL, NULL, NULL, '1', true,"
                " NULL)", user, new_id()) == [("done",)]
+    payments = Payments(run)
+    paid, provider = payments.paid(user)
+    payments.opened(user, purpose="subscription", plan="pro")
+    assert payments.refund(user, paid, "9.90", refund := new_id()) == "done"
+    assert payments.refunded(user, paid, provider, "9.90", refund) == ("applied", None)
+    assert payments.apply(user, paid, "canceled", provider) == ("conflict", "way_back")
+    for table in ("payments", "payment_refunds", "subscriptions"):
+        payments.due(table)
+    for name in ("payment_claim_due", "refund_claim_due", "subscription_claim_due"):
+        call(run, name, 10, 60)
+    assert len(call(run, "payment_window_claim", "payments", 60, 60)) == 1
     assert run(LINK, account, user, new_id(), new_id())[0][0] == "linked"
-    assert run(query_text("ledger_verify"), {}) == []
+    assert run(query_text("ledger_verify"), {}) == [] and payments.verify() == []
     assert run("SELECT erased FROM erase_user(%s)", account) == [(True,)]
     run(query_text("service_key_create"), numbered("name", "digest", "spend"))
 

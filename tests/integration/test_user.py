@@ -87,8 +87,13 @@ def test_export_holds_everything(client, stack, cluster):
     client.post("/api/usage", {"action": "download"})
     cluster.query(stack.database_url, """
         INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active');
-        INSERT INTO payments (user_id, amount, status, token_package, tokens_amount)
-        VALUES (%s, 99.10, 'succeeded', 'small', 10)""", (me, me))
+        WITH paid AS (
+            INSERT INTO payments (user_id, amount, status, token_package, tokens_amount,
+                                  yookassa_payment_id)
+            VALUES (%s, 99.10, 'succeeded', 'small', 10, 'provider-1') RETURNING *)
+        INSERT INTO payment_refunds (user_id, id, payment_id, provider_payment_id, amount, currency)
+        SELECT user_id, gen_random_uuid(), id, yookassa_payment_id, 9.5, 'RUB' FROM paid""",
+                  (me, me))
     answer, lines = export(client)
     assert answer.headers["Content-Type"] == "application/x-ndjson"
     assert "attachment" in answer.headers["Content-Disposition"]
@@ -97,13 +102,16 @@ def test_export_holds_everything(client, stack, cluster):
     for line in lines:
         by_type.setdefault(line["type"], []).append(line)
     assert {name: len(found) for name, found in by_type.items()} == {
-        "user": 1, "identity": 1, "subscription": 1, "payment": 1, "transaction": 2,
+        "user": 1, "identity": 1, "subscription": 1, "payment": 1, "refund": 1, "transaction": 2,
         "generation": 1, "usage": 2, "end": 1}
     assert lines[-1] == {"type": "end", "lines": len(lines) - 1}
     assert by_type["user"][0]["id"] == me
     assert by_type["user"][0]["deviceId"] == client.device
     assert by_type["identity"][0]["identity"] == f"device:{client.device}"
     assert by_type["payment"][0]["amount"] == "99.10"
+    assert by_type["payment"][0]["providerId"] == "provider-1"
+    assert by_type["refund"][0]["amount"] == "9.50"
+    assert by_type["refund"][0]["paymentId"] == by_type["payment"][0]["id"]
     assert by_type["generation"][0]["id"] == generation["generation"]["id"]
     assert by_type["generation"][0]["promptUsed"] == "п"
 

@@ -195,6 +195,7 @@ def samples(user):
         "payment_verify": [()],
         "payment_window_claim": [("payments", 60, 60)],
         "payment_window_done": [("payments", "2025-02-01")],
+        "renewal_refused": [(me, user["payment_id"]), (me, NEW_ID)],
         "refund_apply": [(*refund, "succeeded", "9.00", "RUB"), (*refund, "pending", "9.00", "RUB"),
                          (me, NEW_ID, user["paid_id"], "refund-other", user["provider_id"],
                           "succeeded", "9.00", "RUB")],
