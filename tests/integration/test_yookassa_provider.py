@@ -209,8 +209,9 @@ def test_lists(provider, call):
         (payment["created_at"], payment["id"]) for payment in provider.books.payments.values())
     found, cursor, pages = [], "", 0
     while cursor is not None:
-        status, page = call("GET", "/v3/payments?limit=10&created_at.gte=2026-11-23T10%3A00%3A05.000Z"
-                            + (f"&cursor={cursor}" if cursor else ""))
+        status, page = call(
+            "GET", "/v3/payments?limit=10&created_at.gte=2026-11-23T10%3A00%3A05.000Z"
+            + (f"&cursor={cursor}" if cursor else ""))
         assert (status, page["type"]) == (200, "list")
         found += [payment["id"] for payment in page["items"]]
         cursor, pages = page.get("next_cursor"), pages + 1

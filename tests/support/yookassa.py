@@ -1,5 +1,5 @@
-"""A payment provider to test against: it serves YooKassa's API v3 on the loopback, sends notifications
-and, when told to, fails in every way a provider can.
+"""A payment provider to test against: it serves YooKassa's API v3 on the loopback, sends
+notifications and, when told to, fails in every way a provider can.
 
     with Provider(webhook="https://127.0.0.1:8443/api/payments/webhook", ca=path) as provider:
         env = provider.environment()                 # YOOKASSA_... for the instance
@@ -287,7 +287,8 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self, parts, query, body):
         books, kind = self.provider.books, parts[0]
         if self.command == "GET" and len(parts) == 1:
-            answer = books.list(kind, dict(urllib.parse.parse_qsl(query, strict_parsing=bool(query))))
+            asked = dict(urllib.parse.parse_qsl(query, strict_parsing=bool(query)))
+            answer = books.list(kind, asked)
             answer["items"] = [self._decorate(item) for item in answer["items"]]
             return 200, answer
         if self.command == "GET" and len(parts) == 2:

@@ -1,5 +1,6 @@
-"""The notifications of tests/support/yookassa.py: sent by threads of their own, again and again until
-they are answered 200, twice, late, in another order or never, as the faults say; and forged ones."""
+"""The notifications of tests/support/yookassa.py: sent by threads of their own, again and again
+until they are answered 200, twice, late, in another order or never, as the faults say; and forged
+ones."""
 
 import collections
 import contextlib
@@ -32,8 +33,9 @@ class Notice:
 
 
 class Sender:
-    """webhook: where they go, None for nowhere (they then count as lost). ca: a PEM file. forwarded:
-    the X-Forwarded-For of genuine ones, for an instance that trusts this machine as its balancer."""
+    """webhook: where they go; None for nowhere: what happens then is never told, what waits goes on
+    waiting. ca: a PEM file. forwarded: the X-Forwarded-For of genuine ones, for an instance that
+    trusts this machine as its balancer."""
 
     def __init__(self, faults, books, webhook=None, ca=None, forwarded=None, workers=2):
         self.faults, self.books = faults, books
@@ -153,7 +155,7 @@ class Sender:
                 break
             except (OSError, http.client.HTTPException):
                 self._drop()
-                # A kept connection may have been closed meanwhile; a new one that fails is an answer.
+                # A kept connection may have been closed meanwhile; a new one that fails has failed.
                 if fresh or not kept:
                     break
         with self.condition:

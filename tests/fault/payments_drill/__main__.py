@@ -1,4 +1,7 @@
-"""The payments drill; scripts/payments-drill says what it is. python3 -m tests.fault.payments_drill"""
+"""The payments drill; scripts/payments-drill says what it is.
+
+    python3 -m tests.fault.payments_drill SECONDS --binaries FOLDER
+"""
 
 import argparse
 import collections

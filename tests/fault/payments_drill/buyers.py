@@ -4,8 +4,8 @@
 
 CONFIGURATION is a JSON file: port, certificate, provider, keys (service keys), devices, threads,
 payments, seconds, journal. The payments are spread over the seconds, and what failures held up is
-caught up with; it ends when all were begun and are settled, or SETTLE_SECONDS later. Every answer is one
-line of the journal NAME.jsonl.
+caught up with; it ends when all were begun and are settled, or SETTLE_SECONDS later. Every answer
+is one line of the journal NAME.jsonl.
 """
 
 import heapq
