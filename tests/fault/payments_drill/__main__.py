@@ -253,7 +253,8 @@ class Drill:
             if not waiting and not open_rows and not verdict.all():
                 if listed:
                     break
-                # Everything agrees; it still has to once the lists were read.
+                step(f"the books are the same {time.monotonic() - began:.0f} s after the faults")
+                # They still have to be once the lists were read.
                 listed = self._list_again()
             elif time.monotonic() > began + AGREE_SECONDS:
                 self.problems.append(
@@ -261,7 +262,7 @@ class Drill:
                     f" {len(open_rows)} rows of ours are open, such as {open_rows[:3]}")
                 break
             time.sleep(2)
-        step(f"the books were the same {time.monotonic() - began:.0f} s after the faults")
+        step("compared again after the lists were read")
         return verdict
 
     def _finish_payments(self, theirs):
@@ -358,7 +359,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("seconds", type=int)
     parser.add_argument("--binaries", required=True)
-    parser.add_argument("--payments", type=int, default=10000, help="at least so many")
+    parser.add_argument("--payments", type=int, default=10500,
+                        help="how many are begun; some never reach the provider")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", default="", help="faults whose name has this text")
     drill = Drill(parser.parse_args())
