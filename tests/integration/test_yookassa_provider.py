@@ -209,8 +209,9 @@ def test_lists(provider, call):
         (payment["created_at"], payment["id"]) for payment in provider.books.payments.values())
     found, cursor, pages = [], "", 0
     while cursor is not None:
-        status, page = call("GET", "/v3/payments?limit=10&created_at.gte=2026-11-23T10%3A00%3A05.000Z"
-                            + (f"&cursor={cursor}" if cursor else ""))
+        status, page = call(
+            "GET", "/v3/payments?limit=10&created_at.gte=2026-11-23T10%3A00%3A05.000Z"
+            + (f"&cursor={cursor}" if cursor else ""))
         assert (status, page["type"]) == (200, "list")
         found += [payment["id"] for payment in page["items"]]
         cursor, pages = page.get("next_cursor"), pages + 1
@@ -272,6 +273,23 @@ def test_notifications_come_until_they_are_taken(inbox):
     assert bodies[0] == bodies[1] == bodies[2] and came.empty()
     assert (bodies[0]["type"], bodies[0]["event"]) == ("notification", "payment.succeeded")
     assert (bodies[0]["object"]["id"], bodies[0]["object"]["status"]) == (payment, "succeeded")
+
+
+def test_a_webhook_that_is_away_for_a_while(inbox):
+    url, came, answers = inbox
+    answers += [503]
+    with Provider(webhook=url) as provider:
+        payment = Caller(provider).create()[1]["id"]
+        provider.pay(payment)
+        came.get(timeout=10)
+        provider.sender.lead(None)
+        # What is under way waits; what happens meanwhile is lost.
+        provider.pay(Caller(provider).create("other")[1]["id"])
+        wait_until(lambda: provider.sender.idle_attempts, 10, "one was tried in vain")
+        provider.sender.lead(url)
+        assert came.get(timeout=10)[0]["object"]["id"] == payment
+        wait_until(lambda: not provider.sender.waiting(), 5, "nothing is left to send")
+    assert came.empty()
 
 
 def test_faults_of_notifications(inbox):

@@ -1,5 +1,5 @@
-"""A payment provider to test against: it serves YooKassa's API v3 on the loopback, sends notifications
-and, when told to, fails in every way a provider can.
+"""A payment provider to test against: it serves YooKassa's API v3 on the loopback, sends
+notifications and, when told to, fails in every way a provider can.
 
     with Provider(webhook="https://127.0.0.1:8443/api/payments/webhook", ca=path) as provider:
         env = provider.environment()                 # YOOKASSA_... for the instance
@@ -77,7 +77,7 @@ class Provider:
         self.books.on_event = self.sender.event
         self.requests = collections.deque(maxlen=20000)
         self.connections, self.lock = set(), threading.Lock()
-        self.restarts = 0
+        self.restarts, self.failures = 0, 0
         self.server, self.port = None, 0
         self._listen()
 
@@ -169,7 +169,8 @@ class Provider:
         elif what != "state":
             raise Refusal(404, "not_found", f"no control {what}")
         return {"counts": dict(self.faults.counts), "waiting": self.sender.waiting(),
-                "answers": self.sender.answers(), "restarts": self.restarts}
+                "answers": self.sender.answers(), "restarts": self.restarts,
+                "failures": self.failures}
 
 
 class Server(ThreadingHTTPServer):
@@ -286,7 +287,8 @@ class Handler(BaseHTTPRequestHandler):
     def _serve(self, parts, query, body):
         books, kind = self.provider.books, parts[0]
         if self.command == "GET" and len(parts) == 1:
-            answer = books.list(kind, dict(urllib.parse.parse_qsl(query, strict_parsing=bool(query))))
+            asked = dict(urllib.parse.parse_qsl(query, strict_parsing=bool(query)))
+            answer = books.list(kind, asked)
             answer["items"] = [self._decorate(item) for item in answer["items"]]
             return 200, answer
         if self.command == "GET" and len(parts) == 2:
@@ -342,6 +344,12 @@ def main():
     parser.add_argument("--workers", type=int, default=4)
     arguments = parser.parse_args()
     provider = Provider(seed=arguments.seed, workers=arguments.workers)
+
+    def failed(failure):
+        provider.failures += 1
+        threading.__excepthook__(failure)
+
+    threading.excepthook = failed
     print(provider.url, flush=True)
     sys.stdin.read()
     provider.close()

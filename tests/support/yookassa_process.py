@@ -1,5 +1,5 @@
-"""The provider of tests/support/yookassa.py in a process of its own, for tests that need its speed or
-their own.
+"""The provider of tests/support/yookassa.py in a process of its own, for tests that need its speed
+or their own.
 
     with ProviderProcess(seed=1) as provider:
         env = provider.environment()

@@ -1,5 +1,6 @@
-"""The notifications of tests/support/yookassa.py: sent by threads of their own, again and again until
-they are answered 200, twice, late, in another order or never, as the faults say; and forged ones."""
+"""The notifications of tests/support/yookassa.py: sent by threads of their own, again and again
+until they are answered 200, twice, late, in another order or never, as the faults say; and forged
+ones."""
 
 import collections
 import contextlib
@@ -32,14 +33,15 @@ class Notice:
 
 
 class Sender:
-    """webhook: where they go, None for nowhere (they then count as lost). ca: a PEM file. forwarded:
-    the X-Forwarded-For of genuine ones, for an instance that trusts this machine as its balancer."""
+    """webhook: where they go; None for nowhere: what happens then is never told, what waits goes on
+    waiting. ca: a PEM file. forwarded: the X-Forwarded-For of genuine ones, for an instance that
+    trusts this machine as its balancer."""
 
     def __init__(self, faults, books, webhook=None, ca=None, forwarded=None, workers=2):
         self.faults, self.books = faults, books
         self.condition = threading.Condition()
         self.queue, self.sequence = [], itertools.count()  # (when, number, notice)
-        self.under_way = 0
+        self.under_way, self.idle_attempts = 0, 0
         self.results = collections.Counter()  # (forged or "genuine", status) -> how often
         self.local = threading.local()
         self.closing = False
@@ -99,7 +101,7 @@ class Sender:
 
     def deliver_now(self, notice):
         """One attempt in this thread; more by the others when it fails."""
-        if self.webhook is not None and self._attempt(notice) != 200:
+        if self._attempt(notice) != 200:
             self._put(notice, REDELIVERY_SECONDS[0])
         self._drop()
 
@@ -134,6 +136,10 @@ class Sender:
     def _attempt(self, notice):
         """The status of the answer, or 0."""
         notice.attempts += 1
+        webhook = self.webhook
+        if webhook is None:
+            self.idle_attempts += 1
+            return 0
         headers = {"Content-Type": "application/json"}
         if address := notice.address or self.forwarded:
             headers["X-Forwarded-For"] = address
@@ -141,24 +147,24 @@ class Sender:
         for fresh in (False, True):
             kept = getattr(self.local, "connection", None) is not None
             try:
-                connection = self._connection()
-                connection.request("POST", self.webhook.path, notice.body(), headers)
+                connection = self._connection(webhook)
+                connection.request("POST", webhook.path, notice.body(), headers)
                 answer = connection.getresponse()
                 answer.read()
                 status = answer.status
                 break
             except (OSError, http.client.HTTPException):
                 self._drop()
-                # A kept connection may have been closed meanwhile; a new one that fails is an answer.
+                # A kept connection may have been closed meanwhile; a new one that fails has failed.
                 if fresh or not kept:
                     break
         with self.condition:
             self.results[notice.forged or "genuine", status] += 1
         return status
 
-    def _connection(self):
+    def _connection(self, webhook):
         if getattr(self.local, "connection", None) is None:
-            where = (self.webhook.hostname, self.webhook.port)
+            where = (webhook.hostname, webhook.port)
             self.local.connection = (
                 http.client.HTTPSConnection(*where, context=self.tls, timeout=ANSWER_SECONDS)
                 if self.tls else http.client.HTTPConnection(*where, timeout=ANSWER_SECONDS))

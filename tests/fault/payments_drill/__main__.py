@@ -1,4 +1,7 @@
-"""The payments drill; scripts/payments-drill says what it is. python3 -m tests.fault.payments_drill"""
+"""The payments drill; scripts/payments-drill says what it is.
+
+    python3 -m tests.fault.payments_drill SECONDS --binaries FOLDER
+"""
 
 import argparse
 import collections
@@ -172,7 +175,7 @@ class Drill:
                 "certificate": f"{self.stack.run_dir}/tls/certificate.pem",
                 "keys": {scope: self._service_key(scope) for scope in ("refund", "spend")},
                 "devices": sorted(users), "threads": THREADS, "seconds": self.seconds,
-                "payments": self.payments // PROCESSES, "journal": self.folder}, file)
+                "payments": -(-self.payments // PROCESSES), "journal": self.folder}, file)
 
     def start_buyers(self):
         """Their processes."""
@@ -250,7 +253,8 @@ class Drill:
             if not waiting and not open_rows and not verdict.all():
                 if listed:
                     break
-                # Everything agrees; it still has to once the lists were read.
+                step(f"the books are the same {time.monotonic() - began:.0f} s after the faults")
+                # They still have to be once the lists were read.
                 listed = self._list_again()
             elif time.monotonic() > began + AGREE_SECONDS:
                 self.problems.append(
@@ -258,7 +262,7 @@ class Drill:
                     f" {len(open_rows)} rows of ours are open, such as {open_rows[:3]}")
                 break
             time.sleep(2)
-        step(f"the books were the same {time.monotonic() - began:.0f} s after the faults")
+        step("compared again after the lists were read")
         return verdict
 
     def _finish_payments(self, theirs):
@@ -293,6 +297,8 @@ class Drill:
         done = self.stack.run("verify", timeout=300)
         step("scripts/verify: " + (done.stdout.strip().splitlines() or ["?"])[-1])
         problems = [] if done.returncode == 0 else [f"scripts/verify: {done.stdout}{done.stderr}"]
+        if self.state()["failures"]:
+            problems.append("a thread of the provider failed, see above")
         return problems + logs.findings(logs.read(self.reconciler.log))
 
     def close(self):
@@ -338,7 +344,7 @@ def run(drill):
     """The whole drill. Returns whether all is well."""
     drill.start()
     drill.start_buyers()
-    step(f"{drill.payments} payments or more, for {drill.seconds} s or more, seed {drill.seed}")
+    step(f"{drill.payments} payments in {drill.seconds} s or more, seed {drill.seed}")
     drill.run_faults()
     step("nobody buys any more, faults are over")
     verdict = drill.agree()
@@ -353,7 +359,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("seconds", type=int)
     parser.add_argument("--binaries", required=True)
-    parser.add_argument("--payments", type=int, default=10000, help="at least so many")
+    parser.add_argument("--payments", type=int, default=10500,
+                        help="how many are begun; some never reach the provider")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--only", default="", help="faults whose name has this text")
     drill = Drill(parser.parse_args())

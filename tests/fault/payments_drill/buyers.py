@@ -3,8 +3,9 @@
     python3 -m tests.fault.payments_drill.buyers CONFIGURATION NAME
 
 CONFIGURATION is a JSON file: port, certificate, provider, keys (service keys), devices, threads,
-payments, seconds, journal. It ends when payments were begun and the seconds are over, and what was
-begun is settled or SETTLE_SECONDS have passed. Every answer is one line of the journal NAME.jsonl.
+payments, seconds, journal. The payments are spread over the seconds, and what failures held up is
+caught up with; it ends when all were begun and are settled, or SETTLE_SECONDS later. Every answer
+is one line of the journal NAME.jsonl.
 """
 
 import heapq
@@ -37,19 +38,26 @@ class Purchase:
 
 
 class Counter:
-    """How many payments were begun."""
+    """How many payments were begun, and how many may be by now."""
 
-    def __init__(self, wanted, deadline):
+    def __init__(self, wanted, seconds):
         self.lock = threading.Lock()
-        self.wanted, self.deadline, self.begun = wanted, deadline, 0
+        self.began = time.monotonic()
+        self.wanted, self.seconds, self.begun = wanted, seconds, 0
 
     def take(self):
-        """The number of a new payment, or None when there is to be none any more."""
+        """The number of a new payment, or None when it is not time for one."""
         with self.lock:
-            if self.begun >= self.wanted and time.monotonic() >= self.deadline:
+            passed = time.monotonic() - self.began
+            if self.begun >= min(self.wanted, 1 + self.wanted * passed / self.seconds):
                 return None
             self.begun += 1
             return self.begun
+
+    def done(self):
+        """Whether all were begun."""
+        with self.lock:
+            return self.begun >= self.wanted
 
 
 class Worker:
@@ -139,7 +147,7 @@ class Worker:
         elif chance < 0.12:
             self.later(self.random.uniform(0.5, 5), self.refund, purchase,
                        self.random.choice(("whole", "part", "part")), 0)
-        elif chance < 0.14:
+        elif chance < 0.14 and purchase.url:
             self.later(self.random.uniform(0.5, 5), self.refund_in_their_pages, purchase)
         elif chance < 0.17:
             self.spend(purchase)
@@ -161,7 +169,7 @@ class Worker:
                 or (answer.get("code") == "payment_not_paid" and attempt > 3))
         if not over and attempt < ATTEMPTS:
             self.later(min(0.3 * 2 ** attempt, 4), self.refund, purchase, how, attempt + 1, amount)
-        elif status == 201 and how == "part" and self.random.random() < 0.3:
+        elif status == 201 and how == "part" and purchase.url and self.random.random() < 0.3:
             self.later(1, self.refund_in_their_pages, purchase)
 
     def refund_in_their_pages(self, purchase):
@@ -196,7 +204,7 @@ class Worker:
                 function(*arguments)
             elif number is not None:
                 self.begin(number)
-            elif not self.tasks or self._give_up():
+            elif self.counter.done() and (not self.tasks or self._give_up()):
                 return
             else:
                 time.sleep(0.02)
@@ -212,9 +220,12 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         configuration = json.load(file)
     name = sys.argv[2]
-    counter = Counter(configuration["payments"], time.monotonic() + configuration["seconds"])
+    counter = Counter(configuration["payments"], configuration["seconds"])
     with open(f"{configuration['journal']}/{name}.jsonl", "w", encoding="utf-8") as file:
         journal = {"file": file, "lock": threading.Lock()}
+        failures = []
+        threading.excepthook = lambda failure: failures.append(failure) or \
+            threading.__excepthook__(failure)
         workers = [Worker(configuration, f"{name}-{number}", counter, journal)
                    for number in range(configuration["threads"])]
         threads = [threading.Thread(target=worker.run) for worker in workers]
@@ -222,6 +233,7 @@ def main():
             thread.start()
         for thread in threads:
             thread.join()
+    sys.exit(1 if failures else 0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""What goes wrong below and beside the payments, next to what the provider does by itself. Most of it
-is the fault drill's; a fault that returns nothing could not be shown and does not count."""
+"""What goes wrong below and beside the payments, next to what the provider does by itself. Most of
+it is the fault drill's; a fault that returns nothing could not be shown and does not count."""
 
 import os
 import time
