@@ -165,10 +165,10 @@ static int run(struct app *app)
         ;
     bool all = stop(&reconciler);
     log_event(app->log, LOG_INFO, "stopped", LOG_STRING("calls", all ? "finished" : "cut off"));
-    if (!all)
-        _exit(EXIT_SUCCESS); /* what the others use must stay until they are gone */
     for (int i = 0; i < DUTIES; i++)
-        pthread_join(threads[i], NULL);
+        (void)(all ? pthread_join(threads[i], NULL) : pthread_detach(threads[i]));
+    if (!all)
+        _exit(EXIT_SUCCESS); /* what the others still use must stay until they are gone */
     pthread_cond_destroy(&reconciler.changed);
     pthread_mutex_destroy(&reconciler.lock);
     return EXIT_SUCCESS;
