@@ -414,6 +414,7 @@ def test_claiming_passes_what_is_locked(cluster, database, payments, run, user):
         other = open_session()
         other.begin()
         other.run("SELECT 1 FROM payments WHERE id = %s FOR UPDATE", first)
+        run("SET lock_timeout = '5s'")
         assert [row[1] for row in call(run, "payment_claim_due", 1, 60)] == [second]
         other.rollback()
 

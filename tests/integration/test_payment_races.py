@@ -179,6 +179,7 @@ def test_a_claim_while_the_account_is_linked(payments, run, account, device, ope
     first, second = open_session(), open_session()
     first.begin()
     link(first.run, account, device)
+    second.run("SET lock_timeout = '5s'")
     assert call(second.run, "payment_claim_due", 10, 60) == []
     first.commit()
     assert len(call(second.run, "payment_claim_due", 10, 60)) == 3
