@@ -53,7 +53,8 @@ class Subscriptions(Payments):
     def passes(self, subscription, interval):
         """Lets so much time pass for the subscription."""
         assert self.run(
-            "UPDATE subscriptions SET current_period_start = current_period_start - %(t)s::interval,"
+            "UPDATE subscriptions SET"
+            " current_period_start = current_period_start - %(t)s::interval,"
             " current_period_end = current_period_end - %(t)s::interval,"
             " period_anchor = period_anchor - %(t)s::interval,"
             " next_check_at = next_check_at - %(t)s::interval WHERE id = %(id)s RETURNING id",
