@@ -33,7 +33,7 @@ enum {
     /* Identity. */
     DEVICE_ID_BYTES_MIN = 20,           /* openapi.yaml */
     DEVICE_ID_BYTES_MAX = 255,
-    REOPENS_MAX = 3,                    /* an account erased and opened again under a request */
+    REOPENS_MAX = 8,                    /* an account erased and opened again under a request */
     CLERK_ID_BYTES_MAX = 255,           /* users.clerk_id; Clerk's have 32 characters */
     EMAIL_BYTES_MAX = 255,              /* users.email */
     TOKEN_BYTES_MAX = 8 * KIB,          /* one header; Clerk's tokens are below 4 KiB (a cookie) */
