@@ -65,7 +65,7 @@ static enum error find_keys(struct clerk *clerk, char problem[static 256])
     if (len < 0 || (size_t)len >= sizeof(clerk->url) || !http_client_url_allowed(clerk->url))
         return refuse(config->clerk_jwks_url[0] ? "CLERK_JWKS_URL" : "CLERK_ISSUER",
                       "an https URL of at most 480 characters", problem);
-    return ERROR_OK;
+    return http_client_library_init() ? ERROR_OK : ERROR_NO_MEMORY;
 }
 
 /* glibc prefers readers by default: new keys would wait for as long as somebody verifies. */

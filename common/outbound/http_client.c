@@ -1,6 +1,8 @@
 #include "outbound/http_client.h"
 
 #include <curl/curl.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -8,21 +10,41 @@
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t handle_key; /* the thread's easy handle */
+static bool usable;
 
 static void free_handle(void *handle)
 {
     curl_easy_cleanup(handle);
 }
 
+/*
+ * curl_global_init overlooks it when OpenSSL could not be set up, which is never tried again: a call
+ * would then end the process. A context and random numbers are what a connection needs.
+ */
+static bool tls_usable(void)
+{
+    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
+    bool there = context && RAND_status() == 1;
+    SSL_CTX_free(context);
+    return there;
+}
+
 static void init_library(void)
 {
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    pthread_key_create(&handle_key, free_handle);
+    usable = tls_usable() && curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK &&
+             pthread_key_create(&handle_key, free_handle) == 0;
+}
+
+bool http_client_library_init(void)
+{
+    pthread_once(&once, init_library);
+    return usable;
 }
 
 static CURL *thread_handle(void)
 {
-    pthread_once(&once, init_library);
+    if (!http_client_library_init())
+        return NULL;
     CURL *handle = pthread_getspecific(handle_key);
     if (!handle) {
         handle = curl_easy_init();
@@ -79,27 +101,31 @@ static struct curl_slist *make_headers(const char *const *headers, bool *ret_fai
     return list;
 }
 
-static void configure(CURL *handle, const struct http_call *call, struct curl_slist *headers,
+/* Returns false when memory is out: without the password, say, it would be another request. */
+static bool configure(CURL *handle, const struct http_call *call, struct curl_slist *headers,
                       struct buffer *body)
 {
     enum { CONNECT_TIMEOUT_MS = 3000 };
-    curl_easy_setopt(handle, CURLOPT_URL, call->url);
-    curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "https,http");
-    curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);
-    curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
-    curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, call->timeout_ms);
-    curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, receive);
-    curl_easy_setopt(handle, CURLOPT_WRITEDATA, body);
-    curl_easy_setopt(handle, CURLOPT_PROXY, "");
+    unsigned failed = 0;
+    failed |= curl_easy_setopt(handle, CURLOPT_URL, call->url);
+    failed |= curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+    failed |= curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "https,http");
+    failed |= curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);
+    failed |= curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    failed |= curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, call->timeout_ms);
+    failed |= curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers);
+    failed |= curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, receive);
+    failed |= curl_easy_setopt(handle, CURLOPT_WRITEDATA, body);
+    failed |= curl_easy_setopt(handle, CURLOPT_PROXY, "");
     if (call->user_password)
-        curl_easy_setopt(handle, CURLOPT_USERPWD, call->user_password);
+        failed |= curl_easy_setopt(handle, CURLOPT_USERPWD, call->user_password);
     if (strcmp(call->method, "POST") == 0) {
-        curl_easy_setopt(handle, CURLOPT_POST, 1L);
-        curl_easy_setopt(handle, CURLOPT_POSTFIELDS, call->body.data ? call->body.data : "");
-        curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, (long)call->body.len);
+        failed |= curl_easy_setopt(handle, CURLOPT_POST, 1L);
+        failed |=
+            curl_easy_setopt(handle, CURLOPT_POSTFIELDS, call->body.data ? call->body.data : "");
+        failed |= curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE, (long)call->body.len);
     }
+    return failed == 0;
 }
 
 enum error http_client_call(const struct http_call *call, struct http_answer *ret_answer)
@@ -115,8 +141,8 @@ enum error http_client_call(const struct http_call *call, struct http_answer *re
     struct curl_slist *headers = make_headers(call->headers, &failed);
     if (failed)
         return ERROR_NO_MEMORY;
-    configure(handle, call, headers, &ret_answer->body);
-    CURLcode code = curl_easy_perform(handle);
+    CURLcode code = configure(handle, call, headers, &ret_answer->body) ? curl_easy_perform(handle)
+                                                                        : CURLE_OUT_OF_MEMORY;
     curl_slist_free_all(headers);
     if (code == CURLE_OK) {
         curl_off_t seconds = 0;

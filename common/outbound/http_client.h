@@ -12,6 +12,12 @@
 #include "base/buffer.h"
 #include "base/error.h"
 
+/*
+ * Prepares the libraries, as the first call does otherwise. Who will make calls does it at start,
+ * while a lack of memory can still end the process without any harm. Returns false on that.
+ */
+bool http_client_library_init(void) MUST_CHECK;
+
 struct http_call {
     const char *method; /* "GET" or "POST" */
     const char *url;
@@ -23,16 +29,17 @@ struct http_call {
 };
 
 struct http_answer {
-    long status;        /* 0 when no answer came */
-    bool maybe_sent;    /* without an answer: the request may have arrived */
+    long status;            /* 0 when no answer came */
+    bool maybe_sent;        /* without an answer: the request may have arrived */
     int64_t retry_after_ms; /* of the header Retry-After, 0 without; at most RETRY_AFTER_MS_MAX */
-    struct buffer body; /* owned; buffer_done */
+    struct buffer body;     /* owned; buffer_done */
 };
 
 /*
  * Makes a call and waits. ERROR_OK: an answer came, of any status. ERROR_OVERLOADED: none came in
- * time, or the connection failed; maybe_sent says what is known. ERROR_INVALID_PARAMETER: the URL is
- * not https. ERROR_NO_MEMORY. ret_answer is initialised in every case and always needs buffer_done.
+ * time, or the connection failed; maybe_sent says what is known. ERROR_INVALID_PARAMETER: the URL
+ * is not https. ERROR_NO_MEMORY. ret_answer is initialised in every case and always needs
+ * buffer_done.
  */
 enum error http_client_call(const struct http_call *call,
                             struct http_answer *ret_answer) MUST_CHECK;

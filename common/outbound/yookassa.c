@@ -84,7 +84,7 @@ enum error yookassa_new(const struct config *config, struct yookassa **ret_provi
     enum error err = check_config(config, problem);
     if (err || !config->yookassa_shop_id[0])
         return err;
-    struct yookassa *provider = malloc(sizeof(*provider));
+    struct yookassa *provider = http_client_library_init() ? malloc(sizeof(*provider)) : NULL;
     if (!provider)
         return ERROR_NO_MEMORY;
     *provider = (struct yookassa){

@@ -9,7 +9,6 @@ allocator of their own.
 import collections
 import concurrent.futures
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -21,15 +20,16 @@ import pytest
 
 from tests.integration.test_ledger import ALL_SCOPES, Issuer
 from tests.support.books import BROKEN_BOOKS
-from tests.support.movements import WRONG_HOLDS, post
+from tests.support.movements import WRONG_HOLDS
 from tests.support.process import HANDLERS, REPOSITORY
 from tests.support.sessions import Session, new_id, numbered, open_account, query_text
-from tests.support.stack import SECRET, new_device
+from tests.support.stack import new_device
 from tests.support.torture import Torture
+from tests.support.torture_cases import CASES
+from tests.support.torture_payments import SHOPS, UNCLEAR, Desk, check_denials
+from tests.support.yookassa import Provider
 
 SERVICE_KEY = "key-of-the-torture"
-IMAGE = "https://images.example/torture.png"
-TEXT = 'a "text" ' + 7 * "that json-c puts together from pieces \\ in a buffer that grows "
 STRANDS = 4  # sweeps at once: they wait for processes and for repetitions most of the time
 ROUNDS_MAX = 20000
 FAILURES = {500: {"internal_error"}, 503: {"overloaded", "database_unavailable"}}
@@ -39,114 +39,6 @@ LEFT_OUT = dict.fromkeys(("SCRIPT_NAME", "SERVER_PROTOCOL", "CONTENT_TYPE", "REQ
 
 # --- requests ---
 
-@dataclasses.dataclass
-class Case:
-    """A request of a kind. path and body: {NAME} stands for what prepare told. again: what the same
-    request may be answered once it is done, beside what it always is."""
-
-    method: str
-    path: str
-    status: int = 200
-    body: dict = None
-    who: str = "device"  # device, new device, clerk, service, or nobody
-    prepare: object = None
-    again: tuple = ()
-    route: str = None    # as the handler has it, where path is not that
-
-    @property
-    def name(self):
-        """For messages."""
-        return f"{self.method} {self.path}"
-
-
-def _hold(scene):
-    answer = scene.ask("POST", "/api/ledger/holds",
-                       {"userId": scene.user, "amount": 2, "ttlSeconds": 600})
-    scene.names["hold"] = answer.data["holdId"]
-
-
-def _grant(scene):
-    answer = scene.ask("POST", "/api/ledger/grant",
-                       {"userId": scene.user, "amount": 2, "type": "purchase"})
-    scene.names["entry"] = answer.data["transactionId"]
-
-
-def _generation(scene):
-    answer = scene.ask("POST", "/api/generations", {"imageUrl": IMAGE})
-    scene.names["generation"] = answer.data["generation"]["id"]
-
-
-def _history(scene):
-    for _ in range(20):  # more than an answer's first buffers hold
-        post(scene.run, scene.user, 1, description=TEXT)
-
-
-def _forget_newest_migration(scene):
-    scene.run("DELETE FROM schema_migrations"
-              " WHERE version = (SELECT max(version) FROM schema_migrations)")
-
-
-def _movement(kind, **more):
-    return {"operationId": kind, "kind": kind, "userId": "{user}", "amount": 1, **more}
-
-
-CASES = {
-    "tokens": [
-        Case("GET", "/api/tokens"),
-        Case("GET", "/api/tokens", who="new device"),
-        Case("GET", "/api/tokens", who="clerk"),
-        Case("POST", "/api/tokens"),
-        Case("GET", "/api/tokens/transactions"),
-    ],
-    "user": [
-        Case("GET", "/api/user"),
-        Case("DELETE", "/api/user", 204),
-        Case("POST", "/api/user/link", who="clerk"),
-        Case("GET", "/api/user/stats"),
-        Case("GET", "/api/stats"),
-        Case("GET", "/api/user/export", prepare=_history),
-    ],
-    "generations": [
-        Case("GET", "/api/generations"),
-        Case("POST", "/api/generations", 201, {"imageUrl": IMAGE, "trend": "a", "quality": "1K"}),
-        Case("DELETE", "/api/generations/{generation}", 204, prepare=_generation, again=(404,),
-             route="/api/generations/{id}"),
-    ],
-    "usage": [
-        Case("GET", "/api/usage"),
-        Case("POST", "/api/usage", 201, {"action": "download"}),
-    ],
-    "ledger": [
-        Case("POST", "/api/ledger/spend", 201, {"userId": "{user}", "amount": 1}, "service"),
-        Case("POST", "/api/ledger/grant", 201,
-             {"userId": "{user}", "amount": 1, "type": "refund", "description": TEXT,
-              **{f"unknown{n}": n for n in range(14)}}, "service"),  # json-c's table has to grow
-        Case("POST", "/api/ledger/holds", 201,
-             {"userId": "{user}", "amount": 1, "ttlSeconds": 600}, "service"),
-        Case("POST", "/api/ledger/holds/{hold}/capture", 200, {"amount": 1}, "service", _hold,
-             route="/api/ledger/holds/{id}/capture"),
-        Case("POST", "/api/ledger/holds/{hold}/release", 200, None, "service", _hold,
-             route="/api/ledger/holds/{id}/release"),
-        Case("POST", "/api/ledger/transactions/{entry}/reverse", 201, None, "service", _grant,
-             route="/api/ledger/transactions/{id}/reverse"),
-        Case("POST", "/api/ledger/batch", 200,
-             {"operations": [_movement("spend"), _movement("grant", type="bonus")]}, "service"),
-        Case("GET", "/api/ledger/users/{user}", who="service", route="/api/ledger/users/{id}"),
-        Case("GET", "/api/ledger/verify", who="service"),
-    ],
-    "init-db": [
-        Case("GET", f"/api/init-db?secret={SECRET}", who="nobody"),
-        Case("POST", f"/api/init-db?secret={SECRET}", who="nobody",
-             prepare=_forget_newest_migration),
-    ],
-    "health": [
-        Case("GET", "/api/health?metrics=true", who="nobody"),
-        Case("GET", "/api/health/live", who="nobody"),
-    ],
-    "metrics": [Case("GET", "/metrics", who="nobody")],
-}
-
-
 class Scene:
     """An account nobody has used, and a case about to be played on it."""
 
@@ -154,11 +46,12 @@ class Scene:
         self.world, self.handler, self.case, self.run = world, handler, case, world.run
         self.device, self.key = new_device(), new_id()
         self.subject = "user_" + new_id().replace("-", "")
-        self.users, self.names = [], {}
+        self.users, self.names, self.desk = [], {}, None
         if case.who not in ("new device", "nobody"):
             self.user = open_account(self.run, device_id=self.device)
             self.users.append(self.user)
             self.names["user"] = self.user
+            self.desk = Desk(world.provider, self.run, self.user)
         if case.who == "clerk":
             self.users.append(open_account(self.run, clerk_id=self.subject))
         if case.prepare:
@@ -175,19 +68,32 @@ class Scene:
                     "X-Device-Id": self.device}
         if self.case.who == "service":
             return {"Authorization": f"Service {SERVICE_KEY}"}
-        return {"Authorization": f"Device {self.device}"} if self.case.who != "nobody" else {}
+        known = self.case.who not in ("nobody", "provider")
+        return {"Authorization": f"Device {self.device}"} if known else {}
 
     def ask(self, method, path, body=None, **headers):
         """Any request of this one's."""
-        return self.handler.request(method, path, body=body, keep=False,
-                                    headers={**self._headers(), **headers}, **LEFT_OUT)
+        extra = {"REMOTE_ADDR": "127.0.0.1"} if self.case.who == "provider" else {}
+        return self.handler.request(method, path, body=body, keep=False, **LEFT_OUT, **extra,
+                                    headers={**self._headers(), **headers})
 
     def play(self):
         """The request of the case; the same each time."""
         case = self.case
         body = json.loads(self._fill_in(json.dumps(case.body))) if case.body else None
         keyed = {"Idempotency-Key": self.key} if case.method == "POST" else {}
-        return self.ask(case.method, self._fill_in(case.path), body, **keyed)
+        answer = self.ask(case.method, self._fill_in(case.path), body, **keyed)
+        if case.check and answer.status == case.status:
+            case.check(self, answer)
+        return answer
+
+    def check_orders(self, done):
+        """The provider has no payment that we do not know of, and none twice; nor do we when what
+        was begun is done."""
+        if self.desk:
+            ours, theirs = self.desk.orders()
+            assert theirs == ours if done else theirs <= ours, (self.case.name, ours, theirs)
+            assert set(ours.values()) <= {1}, (self.case.name, ours)
 
     def state(self):
         """What the account has: numbers of rows, how long texts are that came with requests, and
@@ -207,6 +113,14 @@ class Scene:
                    (SELECT sum(length(image_url) + length(trend)) FROM generations
                     JOIN who USING (user_id)),
                    (SELECT count(*) FROM usage_logs JOIN who USING (user_id)),
+                   (SELECT count(yookassa_payment_id) FROM payments JOIN who USING (user_id)),
+                   (SELECT count(*) FROM payments JOIN who USING (user_id)
+                    WHERE status = 'succeeded'),
+                   (SELECT count(yookassa_refund_id) FROM payment_refunds
+                    JOIN who USING (user_id)),
+                   (SELECT count(*) FROM subscriptions JOIN who USING (user_id)),
+                   (SELECT count(*) FROM subscriptions JOIN who USING (user_id)
+                    WHERE cancel_at_period_end),
                    (SELECT count(last_bonus_date) FROM user_tokens JOIN who USING (user_id)),
                    (SELECT count(*) FROM users u JOIN who ON who.user_id = u.id
                     WHERE u.erased_at IS NOT NULL OR u.merged_into IS NOT NULL),
@@ -237,7 +151,9 @@ def shape(answer):
     assert len(answer.body) == int(answer.headers["Content-Length"])
     data = whole.get("data", {})
     results = data.get("results", [])
-    return set(whole), set(data), [(one["operationId"], one["status"]) for one in results]
+    # A notification may have been acted upon when it is looked at.
+    members = set(whole) - {"alreadyProcessed"}
+    return members, set(data), [(one["operationId"], one["status"]) for one in results]
 
 
 # --- what surrounds the requests ---
@@ -248,11 +164,14 @@ class World:
     def __init__(self, released, cluster, url, issuer):
         self.released, self.cluster, self.url, self.issuer = released, cluster, url, issuer
         self.run = None  # of the strand's own session
+        self.provider = None
         self.tokens = {}
 
-    def environment(self, clerk):
+    def environment(self, name, clerk):
         """Of a handler. Who verifies tokens starts all of libcrypto, which takes its time."""
-        return {"POSTGRES_URL": self.url, "CLERK_JWT_KEY": self.issuer.public if clerk else ""}
+        shop = self.provider.environment() if name in SHOPS else {}
+        return {"POSTGRES_URL": self.url, "CLERK_JWT_KEY": self.issuer.public if clerk else "",
+                **shop}
 
     def token(self, subject):
         """One token for each account of Clerk's."""
@@ -265,10 +184,11 @@ class World:
         """A world of its own for one thread, and a handler of its own."""
         session = Session(self.cluster, self.url)
         mine = World(self.released, self.cluster, self.url, self.issuer)
-        mine.run = session.run
-        handler = Torture(self.released, name, **self.environment(case.who == "clerk"))
+        mine.run, mine.provider = session.run, self.provider
+        handler = Torture(self.released, name, **self.environment(name, case.who == "clerk"))
         try:
             yield mine, handler
+            check_denials(handler)
         finally:
             handler.close()
             session.close()
@@ -303,10 +223,13 @@ def world(released, cluster, database, issuer):
     made = World(released, cluster, database, issuer)
     cluster.query(database, "INSERT INTO service_keys (name, key_hash, scopes) VALUES"
                   " ('torture', %s, %s)",
-                  (hashlib.sha256(SERVICE_KEY.encode()).hexdigest(), ALL_SCOPES))
-    yield made
+                  (hashlib.sha256(SERVICE_KEY.encode()).hexdigest(), ALL_SCOPES + ",refund"))
+    with Provider() as made.provider:
+        yield made
     for query, values in ((BROKEN_BOOKS, None), (WRONG_HOLDS, None),
-                          (query_text("ledger_verify"), numbered())):
+                          (query_text("ledger_verify"), numbered()),
+                          (query_text("payment_verify"), numbered()),
+                          ("SELECT kind, details FROM payment_differences", None)):
         assert cluster.query(database, query, values) == []
 
 
@@ -348,6 +271,8 @@ class Sweep:
         if answer.status == self.case.status:
             assert shape(answer) == self.shape, str(outcome)
             return
+        if self.handler.name in SHOPS and answer.code in UNCLEAR.get(answer.status, ()):
+            return
         assert answer.status in FAILURES, str(outcome)
         if "data" in answer.json:  # of health, which found no database
             assert answer.json["data"]["checks"]["database"]["status"] == "unhealthy", str(outcome)
@@ -380,16 +305,20 @@ class Sweep:
         after = scene.state()
         message += f"\n{before} before, {done} when done, {after} after"
         assert after in (before, done), message
+        scene.check_orders(after == done)
         usual = outcome.answer and outcome.answer.status == self.case.status
         assert not usual or after == done, message
         if not outcome.failed:
             assert usual, message
             return False
+        if scene.desk:
+            scene.desk.look_again()
         again = scene.play()
         allowed = (self.case.status, *(self.case.again if after == done else ()))
         message += f", again {again}"
         assert again.status in allowed, message
         assert scene.state() == done, message
+        scene.check_orders(True)
         return True
 
     def while_warm(self):
@@ -463,10 +392,11 @@ def test_warm(world, name):
 
 @pytest.mark.parametrize("name", HANDLERS)
 def test_first_request(world, name):
-    """The first request of a process, which connects to the database. Of the handlers whose first
-    request does what that of tokens does, every third allocation."""
-    case = CASES[name][1 if name == "tokens" else 0]
-    pace = 3 if name in ("generations", "usage", "user") else 1
+    """The first request of a process, which connects to the database, and to the provider of
+    payments. Of the handlers whose first request does what that of tokens does, or of payments,
+    every third allocation."""
+    case = CASES[name][1 if name in ("tokens", "payments") else 0]
+    pace = 3 if name in ("generations", "usage", "user", *SHOPS) else 1
     deaths = sweep(world, name, [
         (case, lambda made, first=first: made.while_cold(first, STRANDS * pace))
         for first in range(1, STRANDS * pace + 1, pace)])
@@ -477,6 +407,7 @@ def test_first_request(world, name):
     ("metrics", 0, 1),   # no database
     ("tokens", 0, 1),    # as all others
     ("tokens", 2, 100),  # and thousands of libcrypto's, for Clerk's tokens
+    ("payments", 0, 100),  # or for the calls of the provider
 ))
 def test_start(world, name, place, step):
     """A handler that cannot start leaves, and starts when there is memory. All of them start by the

@@ -8,6 +8,7 @@ Places are (library, function): the innermost library that is not the C library,
 of its functions on the stack that has a name to the outside.
 """
 
+import functools
 import mmap
 import os
 import re
@@ -24,6 +25,13 @@ NEVER = 0
 # What stands between a library and its allocation, or its death.
 BELOW = re.compile(r"failing_malloc\.so|libc\.so|ld-linux")
 EXIT_SECONDS = 10
+
+
+@functools.cache
+def _source(binary, offset):
+    """The function there, which only the debugger knows, and its line."""
+    return subprocess.run(["addr2line", "-pfsie", binary, offset], capture_output=True, text=True,
+                          check=False).stdout.strip()
 
 
 class Frame:
@@ -70,8 +78,7 @@ class Place:
         for frame in self.frames:
             name = frame.function
             if frame.module == os.path.basename(self.binary):
-                name = subprocess.run(["addr2line", "-pfsie", self.binary, frame.offset],
-                                      capture_output=True, text=True, check=False).stdout.strip()
+                name = _source(self.binary, frame.offset)
             lines.append(f"  {frame.module} {name}")
         return "\n".join(lines)
 
