@@ -216,8 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         # Restarting ends this very connection, so the answer has to go first.
         if path == "/control/restart":
-            threading.Thread(target=self.provider.restart, kwargs=json.loads(body or b"{}")).start()
             self._send(200, {})
+            threading.Thread(target=self.provider.restart, kwargs=json.loads(body or b"{}")).start()
             return
         try:
             status, answer = self._route(path, query, body)
