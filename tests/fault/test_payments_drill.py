@@ -16,7 +16,6 @@ SECONDS, PAYMENTS = 15, 300
 TOKENS = {9900: 10, 39900: 50}
 
 
-@pytest.mark.quick
 @pytest.mark.seconds(400)
 def test_every_payment_is_credited_once(binaries):
     """Paid for is credited once, whatever failed meanwhile."""

@@ -13,7 +13,6 @@ from tests.support.process import REPOSITORY
 PICKED = ["bare", "cached", "spend_32"]
 
 
-@pytest.mark.quick
 def test_a_quick_run_of_some_rows(binaries, tmp_path):
     """It measures what was picked, and every ratio has its place in the file."""
     path = tmp_path / "bench.json"
