@@ -180,9 +180,12 @@ class Checker:
                 continue
             for result in answer["data"]["results"]:
                 name = result["operationId"]
+                # An attempt that was given up may still be under way, and then says so to the next.
+                if not is_definite(result["status"], result.get("code")):
+                    continue
                 if name in results and results[name]["status"] == 201 and result != results[name]:
                     self.verdict.wrong.append(f"{name}: answered {results[name]}, again {result}")
-                elif is_definite(result["status"], result.get("code")):
+                else:
                     results[name] = result
         complete = sum(1 for answer in operation.answers if answer["status"] == 200)
         for part in operation.body["operations"]:
