@@ -272,7 +272,7 @@ static enum error run_until_settled(struct execution *execution)
         case FAILURE_FATAL:
             return log_failure(execution, ERROR_DATABASE);
         case FAILURE_BUSY:
-            return log_failure(execution, ERROR_DATABASE_UNAVAILABLE);
+            return log_failure(execution, ERROR_DATABASE_BUSY);
         case FAILURE_PREPARED:
             /* Nothing ran. Unnamed statements need no memory of the server's. */
             if (!execution->prepared ||

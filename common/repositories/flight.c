@@ -58,6 +58,9 @@ static enum error decode(const struct flight_kind *kind, const struct rows *rows
         if (place < 1 || (size_t)place > count)
             return ERROR_INTERNAL;
         struct flight_item *item = items[place - 1];
+        if (item->answered)
+            return ERROR_INTERNAL; /* then another one has no answer */
+        item->answered = true;
         item->err = kind->decode(row, item);
     }
     return ERROR_OK;
@@ -85,30 +88,47 @@ static enum error fly(struct database *database, const struct flight_kind *kind,
     return err;
 }
 
-static void run_alone(struct database *database, const struct flight_kind *kind,
-                      struct flight_item *item)
+void flight_run_alone(struct database *database, const struct flight_kind *kind, void *item)
 {
-    item->err = kind->run_alone(database, item);
+    struct flight_item *head = item;
+    head->alone = false;
+    head->err = kind->run_alone(database, item);
 }
 
-enum error flight_run(struct database *database, const struct flight_kind *kind, void *const *items,
+enum error flight_try(struct database *database, const struct flight_kind *kind, void *const *items,
                       size_t count)
 {
     for (size_t i = 0; i < count; i++)
         *(struct flight_item *)items[i] = (struct flight_item){.err = ERROR_OK};
     /* One by itself needs no arrays, and its statement does less. */
     if (count == 1) {
-        run_alone(database, kind, items[0]);
+        flight_run_alone(database, kind, items[0]);
         return ERROR_OK;
     }
     enum error err = fly(database, kind, items, count);
-    bool refused = err == ERROR_CONFLICT || err == ERROR_DATABASE;
-    for (size_t i = 0; i < count; i++) {
+    bool refused = err == ERROR_CONFLICT || err == ERROR_DATABASE || err == ERROR_DATABASE_BUSY;
+    for (size_t i = 0; i < count && err; i++) {
         struct flight_item *item = items[i];
-        if (refused || (!err && item->alone))
-            run_alone(database, kind, item);
-        else if (err)
-            item->err = err;
+        item->alone = refused;
+        item->err = refused ? ERROR_OK : err;
     }
     return refused ? ERROR_OK : err;
+}
+
+enum error flight_run(struct database *database, const struct flight_kind *kind, void *const *items,
+                      size_t count)
+{
+    enum error err = flight_try(database, kind, items, count);
+    bool lost = false;
+    for (size_t i = 0; i < count; i++) {
+        struct flight_item *item = items[i];
+        if (!item->alone)
+            continue;
+        if (lost)
+            item->err = ERROR_DATABASE_UNAVAILABLE;
+        else
+            flight_run_alone(database, kind, item);
+        lost = lost || item->err == ERROR_DATABASE_UNAVAILABLE;
+    }
+    return err;
 }

@@ -19,7 +19,8 @@ struct database;
 /* The head of every item. */
 struct flight_item {
     enum error err; /* result: of this request, as of the function that runs it by itself */
-    bool alone;     /* set by decode: the statement left this one out, it is to be run by itself */
+    bool alone;     /* it is to be run by itself; also set by decode, for one that was left out */
+    bool answered;  /* it had a row */
 };
 
 struct flight_kind {
@@ -37,10 +38,21 @@ struct flight_kind {
 };
 
 /*
- * Runs count items, at most BATCH_OPERATIONS_MAX, and leaves each one's err and answer in it. Where
- * the database refuses the flight it refused one of the items, and each is run by itself.
+ * Runs count items, at most BATCH_OPERATIONS_MAX, and leaves each one's err and answer in it, or
+ * alone is set: flight_run_alone is still to be called. Where the database refuses the flight it
+ * refused one of the items, or somebody holds a row of one, and all of them are to be run alone.
  * Returns what kept the whole flight from being answered, which is then every item's err as well:
  * such a flight may have happened.
+ */
+enum error flight_try(struct database *database, const struct flight_kind *kind, void *const *items,
+                      size_t count);
+
+/* Runs an item by itself; its err says what came of it. */
+void flight_run_alone(struct database *database, const struct flight_kind *kind, void *item);
+
+/*
+ * Both, one after the other. Once the database does not answer, the items that are left get that
+ * error without being tried.
  */
 enum error flight_run(struct database *database, const struct flight_kind *kind, void *const *items,
                       size_t count);

@@ -32,7 +32,8 @@ struct flight_queues {
 static void run(void *context, void *const *items, size_t count)
 {
     const struct flight_queue *queue = context;
-    flight_run(queue->database, queue->kind, items, count);
+    enum error err = flight_try(queue->database, queue->kind, items, count);
+    (void)err; /* each item has it */
 }
 
 struct flight_queues *flight_queues_new(struct database *database)
@@ -71,6 +72,13 @@ void flight_queues_free(struct flight_queues *queues)
 
 enum error flight_queues_run(struct flight_queues *queues, enum flight_of kind, void *item)
 {
-    enum error err = coalescer_submit(queues->queues[kind].coalescer, item);
-    return err ? err : ((const struct flight_item *)item)->err;
+    struct flight_queue *queue = &queues->queues[kind];
+    struct flight_item *head = item;
+    enum error err = coalescer_submit(queue->coalescer, item);
+    if (err)
+        return err;
+    /* On the caller's own thread: nobody waits for what its row waits for. */
+    if (head->alone)
+        flight_run_alone(queue->database, queue->kind, item);
+    return head->err;
 }

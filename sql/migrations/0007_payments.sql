@@ -1060,7 +1060,9 @@ DECLARE
 BEGIN
     -- The order of a link: the account, its balance, its identities. A link that is under way is
     -- waited for, and what it brings is erased too.
-    PERFORM 1 FROM users u WHERE u.id = p_user_id AND u.merged_into IS NULL FOR NO KEY UPDATE;
+    PERFORM 1 FROM users u WHERE u.id = p_user_id OR u.merged_into = p_user_id
+    ORDER BY u.id FOR NO KEY UPDATE;
+    PERFORM 1 FROM users u WHERE u.id = p_user_id AND u.merged_into IS NULL;
     erased := FOUND;
     IF NOT erased THEN
         RETURN NEXT;

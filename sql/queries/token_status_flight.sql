@@ -24,6 +24,10 @@ CROSS JOIN LATERAL (
 ) h
 LEFT JOIN subscriptions s
        ON s.user_id = t.user_id AND s.status = 'active'
-      AND (s.current_period_end IS NULL OR s.current_period_end > (now() AT TIME ZONE 'utc'))
+      AND (s.current_period_end IS NULL
+           OR s.current_period_end > (now() AT TIME ZONE 'utc')
+                                     - CASE WHEN s.payment_method_id IS NULL
+                                                 OR s.cancel_at_period_end
+                                            THEN interval '0' ELSE interval '8 days' END)
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
 WHERE t.closed_at IS NULL
