@@ -224,6 +224,7 @@ def read_arguments():
     parser.add_argument("--binaries", required=True)
     parser.add_argument("--json")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--rounds", type=int, choices=range(1, 21), metavar="N")
     parser.add_argument("rows", nargs="*", metavar="ROW")
     arguments = parser.parse_args()
     try:
@@ -242,7 +243,10 @@ def main():
     if about["busy_before"] > BUSY_SHARE:
         step(f"others use {about['busy_before']:.0%} of this machine: only processor times mean"
              " something, for programs of many processes get more of what is left")
-    bench = Bench(arguments.binaries, QUICK if arguments.quick else FULL, arguments.names)
+    size = QUICK if arguments.quick else FULL
+    if arguments.rounds:
+        size = dataclasses.replace(size, rounds=arguments.rounds)
+    bench = Bench(arguments.binaries, size, arguments.names)
     try:
         bench.run()
     except LoadError as problem:

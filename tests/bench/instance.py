@@ -48,6 +48,7 @@ class Instance:
         self.sockets = query["host"][0]
         self.users = 0
         self.position = 0  # how far first touches have come
+        self.cold_at = 0   # when none of them is in the cache any more, by the monotonic clock
         self.service_key = None
         self.peers = []    # process ids of programs that stand behind its nginx as well
 

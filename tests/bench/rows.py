@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+import time
 from typing import Callable, Optional
 
 from tests.bench import data, load
@@ -18,6 +19,7 @@ BATCH = 100               # operations, as in requests.lua
 PGBENCH_CLIENTS = (8, 16, 32, 64)  # its best of these is the reference
 CACHED_USERS = 200        # read so often that the cache has all of them before a run begins
 CACHE_SLIP = 0.02         # share of look-ups that may go the other way (entries last 30 s)
+CACHE_SECONDS = 31         # then nothing of a run is kept
 
 NAMES = ("bare", "cached", "node_cached", "uncached", "pgbench",
          *(f"pgbench_{n}" for n in SPEND_CONNECTIONS), *(f"spend_{n}" for n in SPEND_CONNECTIONS),
@@ -109,11 +111,14 @@ def cached(instance, name, base, product):
 
 def uncached(instance, name):
     """Balances of users nobody has asked for within the time that the cache keeps them: each in
-    turn. Two statements, for the identity and for the balance."""
+    turn. Two statements, for the identity and for the balance. Waits until none of the last run's is
+    kept any more, for a short round comes by the same users again."""
     def run(seconds):
+        time.sleep(max(0, instance.cold_at - time.monotonic()))
         sample = load.wrk(instance.base, Requests("sequence", instance.users, instance.position),
                           READ_CONNECTIONS, seconds)
         instance.position = (instance.position + sample.positions) % instance.users
+        instance.cold_at = time.monotonic() + CACHE_SECONDS
         return sample
     return Row(name, instance, READ_CONNECTIONS, run, cache="cold")
 

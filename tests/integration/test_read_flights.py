@@ -50,6 +50,11 @@ def prepare(cluster, database, handler):
                       " (SELECT id FROM users WHERE device_id = %s)",
                       (FIRST_BALANCE + number, device))
     cluster.query(database, "SELECT erase_user(id) FROM users WHERE device_id = %s", (known[0],))
+    # The plan is kept while the renewal of a period that is over is tried again.
+    cluster.query(database, """
+        INSERT INTO subscriptions (user_id, plan, status, current_period_end, payment_method_id)
+        SELECT id, 'pro', 'active', (now() AT TIME ZONE 'utc') - interval '1 hour', 'method'
+        FROM users WHERE device_id = %s""", (known[1],))
     expected = [(device, FIRST_BALANCE + number) for number, device in enumerate(known)][1:]
     return [(new_device(), 5), *expected, *expected[1:4], (known[0], 5), (new_device(), 5)]
 
@@ -73,4 +78,6 @@ def test_each_gets_its_own(cluster, database, make_handler, binaries, table, que
     for connection in connections:
         connection.close()
     assert [answer.data["balance"] for answer in answers] == [money for _, money in expected]
+    assert [answer.data["plan"] for answer in answers] == [
+        "pro" if money == FIRST_BALANCE + 1 else "free" for _, money in expected]
     assert flights(binaries, handler, query) > before

@@ -160,3 +160,40 @@ def test_a_refusal_of_a_batch_holds_up_no_neighbour(cluster, stack):
         results = future.result().data["results"]
     other.close()
     assert [(one["status"], one["balance"]) for one in results] == [(402, 6), (201, 4)]
+
+
+def test_a_held_row_stops_only_who_needs_it(cluster, stack):
+    """Somebody keeps a row locked for longer than a flight waits: its neighbours go ahead."""
+    key = stack.run("service-key", "create", "of-held", "spend").stdout.split()[-1]
+    people = [Person(stack, key) for _ in range(LANES + OTHERS + 1)]
+    leaders, others, held = people[:LANES], people[LANES:-1], people[-1]
+    lock, request = KINDS["movement"][3], KINDS["movement"][2]
+    first, keeper = Session(cluster, stack.database_url), Session(cluster, stack.database_url)
+    keeper.begin()
+    keeper.run(lock, held.user)
+    first.begin()
+    for leader in leaders:
+        first.run(lock, leader.user)
+    with concurrent.futures.ThreadPoolExecutor(len(people)) as pool:
+        stopped = []
+        for number, leader in enumerate(leaders, 1):
+            stopped.append(pool.submit(request, leader))
+            wait_until(lambda: cluster.value(
+                stack.database_url, "SELECT count(*) FROM pg_stat_activity"
+                " WHERE %s = ANY(pg_blocking_pids(pid))", (first.pid,)) == number, 20,
+                "its statement waits for the row")
+        queued = [pool.submit(request, person) for person in [*others, held]]
+        wait_until(lambda: settled(stack, "ledger", len(people)), 20,
+                   "the others wait in the handler")
+        first.commit()
+        answers = [future.result() for future in stopped + queued[:-1]]
+        assert not queued[-1].done(), "the row is still held"
+        keeper.commit()
+        answers.append(queued[-1].result())
+    first.close()
+    keeper.close()
+    assert [answer.status for answer in answers] == [201] * len(people)
+    entries = cluster.value(stack.database_url, "SELECT count(*) FROM token_transactions"
+                            " WHERE user_id = ANY(%s::uuid[]) AND amount = -1",
+                            ([person.user for person in people],))
+    assert entries == len(people)
