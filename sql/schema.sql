@@ -1353,7 +1353,7 @@ BEGIN
     LOOP
         IF movement.user_id IS DISTINCT FROM owner THEN
             owner := movement.user_id;
-            IF highest IS NULL OR owner > highest THEN
+            IF highest IS NULL OR owner >= highest THEN
                 PERFORM 1 FROM user_tokens t WHERE t.user_id = owner FOR UPDATE;
                 highest := owner;
                 ready := true;

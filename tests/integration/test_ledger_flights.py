@@ -212,16 +212,17 @@ def test_a_refusal_that_would_have_to_wait_is_alone(run, open_session):
     assert post(run, poor, -6) == ("done", 0)
 
 
-def test_a_refusal_behind_the_others_is_alone(run, open_session):
-    """The update may hold rows beyond those it changed, so nobody is waited for after it."""
+def test_a_refusal_behind_the_others_waits(run, open_session):
+    """Nobody can wait for the flight who has what it waits for."""
     rich, poor = accounts(run, 2)
     other, flight = open_session(), open_session()
     other.begin()
     post(other.run, poor, 1)
-    assert sorted(flight.run(
+    waiting = flight.start_blocked(
         AS_A_SET, [poor, rich], [new_id(), new_id()], [-7, -1], ["generation"] * 2, [None] * 2,
-        [0, 0])) == [(1, "alone", 0), (2, "done", 4)]
+        [0, 0])
     other.commit()
+    assert sorted(waiting.result()) == [(1, "insufficient", 6), (2, "done", 4)]
 
 
 def test_what_waited_is_judged_by_what_it_finds(run, open_session):
