@@ -70,6 +70,19 @@ def test_a_payment_is_credited_without_any_notification(shop, buyer):
     assert row(shop, buyer, "next_check_at") is None, "it is not looked at any more"
 
 
+def test_a_payment_is_credited_within_a_minute(shop, buyer):
+    """As often as a new installation looks."""
+    often = "UPDATE app_settings SET value = %s WHERE name = 'payments_poll_seconds' RETURNING 1"
+    default = shop.value("SELECT value FROM app_settings WHERE name = 'payments_poll_seconds'")
+    assert shop.query(often, (15,))
+    try:
+        payment = buyer.buy()
+        shop.provider.pay(payment.provider_id)
+        shop.wait(lambda: buyer.balance() == WELCOME + 10, "the payment is credited", seconds=60)
+    finally:
+        shop.query(often, (default,))
+
+
 def test_a_payment_that_was_declined(shop, buyer):
     payment = buyer.buy()
     shop.provider.decline(payment.provider_id, "card_expired")
