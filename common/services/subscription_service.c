@@ -142,6 +142,8 @@ static enum error renew_at(struct app *app, const struct subscription *subscript
     enum error err = payment_service_open(app, &request, &answer);
     if (err == ERROR_IDEMPOTENCY_IN_PROGRESS)
         return ERROR_OK; /* another reconciler, or the payment's own next look */
+    if (err == ERROR_USER_NOT_FOUND)
+        return ERROR_OK; /* cancelled, or moved to another account, this very moment */
     return err;
 }
 

@@ -179,7 +179,8 @@ $$;
 -- Writes a payment before the provider is asked, and claims it for p_lease_seconds. One that is
 -- there and unanswered is claimed again when nobody holds it, with the body of the first time.
 -- outcome: done, replayed (the provider has answered, or will not be asked any more), reused (the
--- key came with another request), in_progress. No row: no such open account.
+-- key came with another request), in_progress. No row: no such open account, or a renewal of what
+-- is not to be renewed any more.
 CREATE OR REPLACE FUNCTION payment_open(p_user_id uuid, p_id uuid, p_purpose text,
                                         p_token_package text, p_plan text, p_amount text,
                                         p_currency text, p_tokens_amount int,
@@ -193,6 +194,12 @@ DECLARE
 BEGIN
     PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id AND t.closed_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF p_purpose = 'renewal' AND NOT EXISTS (
+           SELECT 1 FROM subscriptions s
+           WHERE s.user_id = p_user_id AND s.id = p_subscription_id AND s.status = 'active'
+             AND NOT s.cancel_at_period_end) THEN
         RETURN;
     END IF;
     present := clock_timestamp() AT TIME ZONE 'utc';
@@ -514,7 +521,8 @@ $$;
 -- Claims up to p_limit payments that are due for a look, the oldest first; some more are looked at,
 -- for others may be claiming the same ones now. The next look follows
 -- the schedule should nobody say otherwise. The provider honours the key of a creation for a day:
--- from 23 hours on one without an answer is not returned, and after two days it is given up.
+-- from 23 hours on one without an answer is not returned, and after two days it is given up. Nor is
+-- one returned that would renew a subscription that has ended or was cancelled.
 CREATE OR REPLACE FUNCTION payments_claim_due(p_limit int, p_lease_seconds int)
 RETURNS SETOF payments
 LANGUAGE plpgsql AS $$
@@ -535,7 +543,11 @@ BEGIN
         CONTINUE WHEN NOT FOUND;
         IF claim.yookassa_payment_id IS NOT NULL
            OR claim.request_body IS NOT NULL
-              AND claim.created_at > present - interval '23 hours' THEN
+              AND claim.created_at > present - interval '23 hours'
+              AND (claim.purpose <> 'renewal' OR EXISTS (
+                       SELECT 1 FROM subscriptions s
+                       WHERE s.user_id = claim.user_id AND s.id = claim.subscription_id
+                         AND s.status = 'active' AND NOT s.cancel_at_period_end)) THEN
             UPDATE payments p
             SET next_check_at = present + greatest(
                     make_interval(secs => p_lease_seconds),

@@ -270,12 +270,14 @@ def test_opening_again(payments, run, user):
     assert run("SELECT count(*) FROM payments") == [(1,)]
 
 
-def test_opening_without_a_key(payments, user):
+def test_opening_without_a_key(payments, run, user):
     """The same id again is the same call, whose answer was lost; a renewal has many callers."""
     payment = payments.open(user)
     assert payments.opened(user, payment=payment) == ("done", payment)
-    renewal = payments.open(user, purpose="renewal", plan="pro", subscription=new_id())
-    again = {"payment": renewal, "purpose": "renewal"}
+    [(subscription,)] = run("INSERT INTO subscriptions (user_id, plan, status)"
+                            " VALUES (%s, 'pro', 'active') RETURNING id", user)
+    renewal = payments.open(user, purpose="renewal", plan="pro", subscription=subscription)
+    again = {"payment": renewal, "purpose": "renewal", "subscription": subscription}
     assert payments.opened(user, **again)[0] == "in_progress"
     payments.due()
     assert payments.opened(user, **again) == ("done", renewal)

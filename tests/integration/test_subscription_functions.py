@@ -303,8 +303,11 @@ def test_a_late_success_beside_another_subscription(subs):
     assert subs.of(subscription, "status") == "cancelled" and subs.plan() == "premium"
 
 
-def test_a_renewal_of_nothing(subs):
-    assert subs.said(subs.renewal(new_id()), "succeeded") == ("uncredited", "subscription_closed")
+def test_a_renewal_of_nothing(subs, run):
+    assert subs.opened(subs.user, purpose="renewal", plan="pro", subscription=new_id()) is None
+    late = subs.renewal(subscription := subs.begin())
+    run("DELETE FROM subscriptions WHERE id = %s", subscription)
+    assert subs.said(late, "succeeded") == ("uncredited", "subscription_closed")
 
 
 def test_too_late_to_renew(subs):
@@ -393,6 +396,33 @@ def test_a_renewal_that_was_under_way_when_it_was_cancelled(subs, run, user):
     assert subs.plan() == "pro" and subs.of(subscription, "cancel_at_period_end") is True
     subs.ends(subscription)
     assert subs.claim() == [] and subs.of(subscription, "status") == "cancelled"
+
+
+ENDINGS = {"cancelled": "cancel_at_period_end = true", "over": "status = 'cancelled'",
+           "expired": "status = 'expired'"}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_a_renewal_without_an_answer_is_not_repeated_after_the_end(subs, run, how):
+    """It may have been made, or not: only what was made is looked for."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    renewal = subs.renewal(subscription)
+    again = {"payment": renewal, "purpose": "renewal", "plan": "pro", "amount": PRICE,
+             "subscription": subscription}
+    subs.due()
+    assert [row[1] for row in call(run, "payment_claim_due", 10, 60)] == [renewal]
+    subs.due()
+    assert subs.opened(subs.user, **again) == ("done", renewal)
+    run(f"UPDATE subscriptions SET {ENDINGS[how]} WHERE id = %s", subscription)
+    subs.due()
+    assert subs.opened(subs.user, **again) is None
+    assert call(run, "payment_claim_due", 10, 60) == []
+    assert subs.row(renewal, "status, request_body") == ("pending", None)
+    made = provider_id()
+    assert subs.apply(subs.user, renewal, "pending", made, amount=PRICE) == ("unchanged", None)
+    subs.due()
+    assert [row[1] for row in call(run, "payment_claim_due", 10, 60)] == [renewal]
 
 
 def test_one_without_an_end(subs, run, user):
