@@ -1846,8 +1846,9 @@ $$;
 -- Claims up to p_limit payments that are due for a look, the oldest first; some more are looked at,
 -- for others may be claiming the same ones now. The next look follows
 -- the schedule should nobody say otherwise. The provider honours the key of a creation for a day:
--- from 23 hours on one without an answer is not returned, and after two days it is given up. Nor is
--- one returned that would renew a subscription that has ended or was cancelled.
+-- from 23 hours on one without an answer is not returned, and after two days it is given up, if the
+-- provider's list was read to its end for a time when it would have been in it. Nor is one returned
+-- that would renew a subscription that has ended or was cancelled.
 CREATE OR REPLACE FUNCTION payments_claim_due(p_limit int, p_lease_seconds int)
 RETURNS SETOF payments
 LANGUAGE plpgsql AS $$
@@ -1882,9 +1883,13 @@ BEGIN
             RETURNING * INTO claim;
             claimed := claimed + 1;
             RETURN NEXT claim;
-        ELSIF claim.created_at > present - interval '48 hours' THEN
+        ELSIF claim.created_at > present - interval '48 hours' OR NOT EXISTS (
+                  SELECT 1 FROM payment_windows w
+                  WHERE w.name = 'payments' AND w.since > claim.created_at + interval '24 hours') THEN
             UPDATE payments p
-            SET next_check_at = p.created_at + interval '48 hours', request_body = NULL
+            SET next_check_at = greatest(p.created_at + interval '48 hours',
+                                         present + interval '10 minutes'),
+                request_body = NULL
             WHERE p.user_id = due.user_id AND p.id = due.id;
         ELSE
             UPDATE payments p
@@ -2145,9 +2150,13 @@ BEGIN
             RETURNING * INTO claim;
             claimed := claimed + 1;
             RETURN NEXT claim;
-        ELSIF claim.created_at > present - interval '48 hours' THEN
+        ELSIF claim.created_at > present - interval '48 hours' OR NOT EXISTS (
+                  SELECT 1 FROM payment_windows w
+                  WHERE w.name = 'refunds' AND w.since > claim.created_at + interval '24 hours') THEN
             UPDATE payment_refunds r
-            SET next_check_at = r.created_at + interval '48 hours', request_body = NULL
+            SET next_check_at = greatest(r.created_at + interval '48 hours',
+                                         present + interval '10 minutes'),
+                request_body = NULL
             WHERE r.user_id = due.user_id AND r.id = due.id;
         ELSE
             UPDATE payment_refunds r

@@ -203,11 +203,26 @@ def test_a_creation_without_an_answer(payments, run, user, hours, claimed, now):
     payment, provider = payments.paid(user)
     payments.refund(user, payment, "99.00", refund := new_id())
     run("UPDATE payment_refunds SET created_at = created_at - make_interval(hours => %s)", hours)
+    payments.listed("refunds")
     payments.due("payment_refunds")
     assert len(call(run, "refund_claim_due", 10, 60)) == claimed
     assert payments.refund_row(refund) == now
     assert payments.refunded(user, payment, provider, "99.00", refund) == ("applied", None)
     assert status(run, user)[0] == 5
+
+
+def test_a_creation_is_not_given_up_before_the_list_was_read(payments, run, user):
+    """Else the operator would make a part of it a second time."""
+    payment, _ = payments.paid(user)
+    payments.refund(user, payment, "9.00", refund := new_id())
+    run("UPDATE payment_refunds SET created_at = created_at - interval '100 hours'")
+    payments.listed("payments")
+    for ago, now in ((None, "pending"), ("77 hours", "pending"), ("75 hours", "canceled")):
+        if ago:
+            payments.listed("refunds", ago)
+        payments.due("payment_refunds")
+        assert call(run, "refund_claim_due", 10, 60) == []
+        assert payments.refund_row(refund) == now
 
 
 # --- what the provider says ---

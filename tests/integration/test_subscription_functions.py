@@ -263,6 +263,7 @@ def test_a_renewal_that_never_came_to_be_has_failed(subs, run):
     payment = subs.renewal(subscription)
     run(f"UPDATE payments SET created_at = {NOW} - interval '48.5 hours', next_check_at = {NOW}"
         " WHERE id = %s", payment)
+    subs.listed("payments")
     assert call(run, "payment_claim_due", 10, 60) == []
     assert subs.of(subscription, "renewal_attempts, status") == (1, "active")
 
