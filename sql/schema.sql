@@ -1812,7 +1812,9 @@ BEGIN
         IF kind IN ('balance_limit', 'unknown_package') THEN
             following := ours;
         END IF;
-    ELSIF following = 'canceled' AND is_open AND paid.purpose = 'renewal' THEN
+    ELSIF following = 'canceled' AND is_open AND paid.status <> 'canceled'
+          AND paid.purpose = 'renewal' THEN
+        -- One that was given up has been counted then.
         PERFORM subscription_unpaid(p_user_id, paid.subscription_id, paid.created_at,
                                     p_cancellation_reason);
     END IF;

@@ -266,6 +266,8 @@ def test_a_renewal_that_never_came_to_be_has_failed(subs, run):
     subs.listed("payments")
     assert call(run, "payment_claim_due", 10, 60) == []
     assert subs.of(subscription, "renewal_attempts, status") == (1, "active")
+    assert subs.said(payment, "canceled", reason="insufficient_funds") == ("unchanged", None)
+    assert subs.of(subscription, "renewal_attempts, status") == (1, "active"), "counted once"
 
 
 def test_a_failure_of_an_earlier_period_counts_for_nothing(subs):
