@@ -2033,7 +2033,7 @@ $$;
 
 -- What the provider says of a refund: its status, the tokens it takes back, and the payment's
 -- refunded amount and status, in one. A refund that is not known, made in the provider's own pages,
--- is written down under p_id.
+-- is written down under p_id; also when its payment could not be credited yet, to be booked after it.
 -- Outcomes as payment_apply; uncredited: not all tokens could be taken. No row: no such payment of
 -- this user.
 CREATE OR REPLACE FUNCTION refund_apply(p_user_id uuid, p_id uuid, p_payment_id uuid,
@@ -2075,6 +2075,14 @@ BEGIN
                    coalesce(refund.status, 'unknown'), refund.amount, paid.status, paid.amount,
                    paid.yookassa_payment_id, p_status, p_amount, p_currency,
                    p_provider_payment_id));
+        IF kind = 'way_back' AND paid.status IN ('pending', 'waiting_for_capture') THEN
+            INSERT INTO payment_refunds (user_id, id, payment_id, yookassa_refund_id,
+                                         provider_payment_id, amount, currency, next_check_at)
+            VALUES (p_user_id, p_id, p_payment_id, p_provider_id, p_provider_payment_id,
+                    p_amount::numeric, p_currency,
+                    (clock_timestamp() AT TIME ZONE 'utc') + interval '10 minutes')
+            ON CONFLICT (user_id, id) DO NOTHING;
+        END IF;
         outcome := 'conflict';
         RETURN NEXT;
         RETURN;

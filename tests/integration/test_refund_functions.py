@@ -278,10 +278,39 @@ def test_before_its_payment(payments, run, user):
     payment = payments.open(user)
     payments.apply(user, payment, "pending", "p")
     said = (user, payment, "p", "99.00", new_id(), "succeeded", "r")
-    assert payments.refunded(*said) == ("conflict", "way_back")
+    for _ in range(2):
+        assert payments.refunded(*said) == ("conflict", "way_back")
+    assert payments.refund_row(said[4], "status, yookassa_refund_id") == ("pending", "r")
+    payments.due("payment_refunds")
+    assert [row[1] for row in call(run, "refund_claim_due", 10, 60)] == [said[4]]
     payments.apply(user, payment, "succeeded", "p")
     assert payments.refunded(*said) == ("applied", None)
     assert payments.differences() == [] and status(run, user)[0] == 5
+    assert payments.row(payment) == "refunded"
+
+
+def test_of_what_could_not_be_credited(payments, run, user):
+    """Given back in the provider's pages meanwhile: nothing is lost when there is room again."""
+    post(run, user, 2**31 - 1 - 5 - 9)
+    payment = payments.open(user)
+    assert payments.apply(user, payment, "succeeded", "p") == ("uncredited", "balance_limit")
+    said = (user, payment, "p", "99.00", new_id(), "succeeded", "r")
+    assert payments.refunded(*said) == ("conflict", "way_back")
+    post(run, user, -100)
+    balance = status(run, user)[0]
+    assert payments.apply(user, payment, "succeeded", "p") == ("applied", None)
+    payments.due("payment_refunds")
+    assert [row[1] for row in call(run, "refund_claim_due", 10, 60)] == [said[4]]
+    assert payments.refunded(*said) == ("applied", None)
+    assert status(run, user)[0] == balance and payments.row(payment) == "refunded"
+
+
+def test_of_a_payment_that_was_canceled(payments, run, user):
+    """Nothing can come of it: it is a difference and no more."""
+    payment = payments.open(user)
+    payments.apply(user, payment, "canceled", "p")
+    assert payments.refunded(user, payment, "p", "99.00") == ("conflict", "way_back")
+    assert run("SELECT * FROM payment_refunds") == []
 
 
 def test_of_no_payment_of_this_user(payments, user):
