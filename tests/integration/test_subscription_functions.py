@@ -155,7 +155,7 @@ def test_another_plan_takes_over(subs):
 def test_the_same_plan_adds_a_month(subs, run):
     """Of a person who had cancelled, say; what was paid for is not lost."""
     subscription = subs.begin(method=None)
-    call(run, "subscription_cancel", subs.user, True)
+    call(run, "subscription_cancel", subs.user, True, None)
     subs.begin(method="method-2")
     assert run("SELECT count(*) FROM subscriptions") == [(1,)]
     assert nearly(subs, subscription, "current_period_start", NOW)
@@ -352,7 +352,7 @@ def test_cancelling_keeps_the_period(subs, run, user):
     subscription = subs.begin()
     end = subs.of(subscription, "current_period_end")
     for _ in range(2):
-        assert call(run, "subscription_cancel", user, True) == [(subscription,)]
+        assert call(run, "subscription_cancel", user, True, None) == [(subscription,)]
     assert subs.of(subscription, "status, cancel_at_period_end, current_period_end") == (
         "active", True, end)
     assert subs.plan() == "pro" and subs.claim() == []
@@ -360,21 +360,21 @@ def test_cancelling_keeps_the_period(subs, run, user):
     assert subs.plan() == "free" and subs.claim() == []
     assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
         "cancelled", None, None)
-    assert call(run, "subscription_cancel", user, True) == []
+    assert call(run, "subscription_cancel", user, True, None) == []
 
 
 def test_resuming(subs, run, user):
     subscription = subs.begin()
-    call(run, "subscription_cancel", user, True)
-    assert call(run, "subscription_cancel", user, False) == [(subscription,)]
+    call(run, "subscription_cancel", user, True, None)
+    assert call(run, "subscription_cancel", user, False, None) == [(subscription,)]
     subs.ends(subscription)
     assert subs.claim() == [subscription]
 
 
 def test_resuming_what_cannot_be_renewed(subs, run, user):
     subscription = subs.begin(method=None)
-    call(run, "subscription_cancel", user, True)
-    assert call(run, "subscription_cancel", user, False) == []
+    call(run, "subscription_cancel", user, True, None)
+    assert call(run, "subscription_cancel", user, False, None) == []
     assert subs.of(subscription, "cancel_at_period_end") is True
 
 
@@ -383,7 +383,7 @@ def test_cancelling_while_renewal_fails(subs, run, user):
     subscription = subs.begin()
     subs.ends(subscription)
     subs.said(subs.renewal(subscription), "canceled")
-    call(run, "subscription_cancel", user, True)
+    call(run, "subscription_cancel", user, True, None)
     assert subs.plan() == "free" and subs.claim() == []
     assert subs.of(subscription, "status") == "cancelled"
 
@@ -393,7 +393,7 @@ def test_a_renewal_that_was_under_way_when_it_was_cancelled(subs, run, user):
     subscription = subs.begin()
     subs.ends(subscription)
     renewal = subs.renewal(subscription)
-    call(run, "subscription_cancel", user, True)
+    call(run, "subscription_cancel", user, True, None)
     assert subs.claim() == []
     assert subs.said(renewal, "succeeded") == ("applied", None)
     assert subs.plan() == "pro" and subs.of(subscription, "cancel_at_period_end") is True
@@ -432,8 +432,17 @@ def test_one_without_an_end(subs, run, user):
     """As the original's operator may have given it: cancelled, it ends now."""
     run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
     assert subs.plan() == "pro" and subs.claim() == []
-    assert len(call(run, "subscription_cancel", user, True)) == 1
+    assert len(call(run, "subscription_cancel", user, True, None)) == 1
     assert subs.claim() == [] and subs.plan() == "free"
+
+
+def test_cancelling_by_id(subs, run, user):
+    """Of one that was replaced meanwhile, the other one stays as it is."""
+    old, new = subs.begin("pro"), subs.begin("premium")
+    assert call(run, "subscription_cancel", user, True, old) == []
+    assert subs.of(new, "cancel_at_period_end") is False
+    assert call(run, "subscription_cancel", user, True, new) == [(new,)]
+    assert subs.of(new, "cancel_at_period_end") is True
 
 
 def test_erasing(subs, run, user):
