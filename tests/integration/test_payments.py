@@ -515,6 +515,22 @@ def test_tokens_that_were_spent_are_owed(shop, buyer, paid, operator):
     assert shop.differences(refund) == {"tokens_owed"}
 
 
+@pytest.mark.parametrize("echoed", [{}, {"metadata": {}}, {"metadata": {"refund_id": "none"}}])
+def test_a_refund_whose_answer_does_not_say_which(shop, buyer, paid, operator, monkeypatch, echoed):
+    """It answers our own request, so it is that refund."""
+    make = shop.provider.books.create_refund
+
+    def create_refund(key, body):
+        made, is_new = make(key, body)
+        return {**{name: made[name] for name in made if name != "metadata"}, **echoed}, is_new
+    monkeypatch.setattr(shop.provider.books, "create_refund", create_refund)
+    data = operator(paid, key="r").data
+    assert (data["status"], data["tokensTaken"]) == ("succeeded", 50)
+    assert buyer.balance() == WELCOME
+    assert shop.query("SELECT status FROM payment_refunds WHERE user_id = %s",
+                      (buyer.user_id(),)) == [("succeeded",)]
+
+
 @pytest.mark.parametrize("fault", NOTHING_HAPPENED + IT_HAPPENED)
 def test_an_unclear_refund(shop, buyer, paid, operator, fault):
     shop.provider.faults.set(**{fault: 1})
