@@ -193,6 +193,19 @@ def test_return_urls_without_allowed_origins(shop, make_handler, url, allowed):
     assert (alone(shop, make_handler)(returnUrl=url).status == 200) is allowed
 
 
+@pytest.mark.parametrize("origins", ["", "https://o.example"])
+@pytest.mark.parametrize("url,allowed", [
+    ("https://paid.example/y", True), ("https://paid.example", True),
+    ("https://o.example/y", None), ("https://paid.example.evil.example/", False),
+    ("https://any.example/", False), ("http://localhost/", False)])
+def test_return_urls_with_a_default(shop, make_handler, origins, url, allowed):
+    """Nobody is sent anywhere but where the operator's own pages are."""
+    more = {"ALLOWED_ORIGINS": origins} if origins else {}
+    create = alone(shop, make_handler, PAYMENTS_RETURN_URL="https://paid.example/x", **more)
+    expected = bool(origins) if allowed is None else allowed
+    assert (create(returnUrl=url).status == 200) is expected
+
+
 # --- receipts ---
 
 def test_receipts_are_sent_when_configured(shop, make_handler):
