@@ -1178,7 +1178,26 @@ BEGIN
            m.tokens_owed, m.request_body, m.request_hash, m.repeated,
            m.next_check_at, m.created_at
     FROM moved m;
-    -- One active subscription a user: the account's own comes first.
+    -- One active subscription a user: the account's own comes first, if it is in force.
+    UPDATE subscriptions s
+    SET status = 'expired', payment_method_id = NULL, next_check_at = NULL, updated_at = present
+    WHERE s.user_id = p_user_id AND s.status = 'active'
+      AND (s.plan = 'free' OR s.current_period_end <= present)
+      AND EXISTS (SELECT 1 FROM subscriptions d
+                  WHERE d.user_id = p_device_user_id AND d.status = 'active' AND d.plan <> 'free'
+                    AND coalesce(d.current_period_end > present, true));
+    PERFORM payment_differs(
+        p_user_id, paid.id, coalesce(paid.yookassa_payment_id, d.id::text), 'subscription_closed',
+        format('linked: %s until %s gives way to %s', d.plan,
+               coalesce(d.current_period_end::text, 'it is cancelled'), s.plan))
+    FROM subscriptions d
+    JOIN subscriptions s ON s.user_id = p_user_id AND s.status = 'active'
+    LEFT JOIN LATERAL (SELECT p.id, p.yookassa_payment_id FROM payments p
+                       WHERE p.user_id = p_user_id AND p.subscription_id = d.id
+                         AND p.status = 'succeeded'
+                       ORDER BY p.created_at DESC LIMIT 1) paid ON true
+    WHERE d.user_id = p_device_user_id AND d.status = 'active' AND d.plan <> 'free'
+      AND coalesce(d.current_period_end > present, true);
     WITH moved AS (DELETE FROM subscriptions s WHERE s.user_id = p_device_user_id RETURNING s.*)
     INSERT INTO subscriptions (user_id, id, plan, status, current_period_start,
                                current_period_end, yookassa_subscription_id, created_at,
@@ -1887,7 +1906,8 @@ BEGIN
             RETURN NEXT claim;
         ELSIF claim.created_at > present - interval '48 hours' OR NOT EXISTS (
                   SELECT 1 FROM payment_windows w
-                  WHERE w.name = 'payments' AND w.since > claim.created_at + interval '24 hours') THEN
+                  WHERE w.name = 'payments'
+                    AND w.since > claim.created_at + interval '24 hours') THEN
             UPDATE payments p
             SET next_check_at = greatest(p.created_at + interval '48 hours',
                                          present + interval '10 minutes'),
@@ -2033,7 +2053,8 @@ $$;
 
 -- What the provider says of a refund: its status, the tokens it takes back, and the payment's
 -- refunded amount and status, in one. A refund that is not known, made in the provider's own pages,
--- is written down under p_id; also when its payment could not be credited yet, to be booked after it.
+-- is written down under p_id; also when its payment could not be credited yet: it is booked after
+-- that.
 -- Outcomes as payment_apply; uncredited: not all tokens could be taken. No row: no such payment of
 -- this user.
 CREATE OR REPLACE FUNCTION refund_apply(p_user_id uuid, p_id uuid, p_payment_id uuid,
@@ -2162,7 +2183,8 @@ BEGIN
             RETURN NEXT claim;
         ELSIF claim.created_at > present - interval '48 hours' OR NOT EXISTS (
                   SELECT 1 FROM payment_windows w
-                  WHERE w.name = 'refunds' AND w.since > claim.created_at + interval '24 hours') THEN
+                  WHERE w.name = 'refunds'
+                    AND w.since > claim.created_at + interval '24 hours') THEN
             UPDATE payment_refunds r
             SET next_check_at = greatest(r.created_at + interval '48 hours',
                                          present + interval '10 minutes'),

@@ -47,9 +47,9 @@ enum error subscription_repository_list(struct database *database, const struct 
 enum error subscription_repository_current(struct database *database, const struct uuid *user_id,
                                            struct subscription_list *ret_list) MUST_CHECK;
 /*
- * Sets or clears cancel_at_period_end of the active one, with an id only if it is that one, without
- * (NULL) whichever it is; setting what is set is fine. ret_found false: there is none (or, clearing,
- * it has no payment method any more).
+ * Sets or clears cancel_at_period_end of the active one; id: only if it is this one, NULL:
+ * whichever it is. Setting what is set is fine. ret_found false: there is none (or, clearing, it
+ * has no payment method any more).
  */
 enum error subscription_repository_cancel(struct database *database, const struct uuid *user_id,
                                           const struct uuid *id, bool cancel,

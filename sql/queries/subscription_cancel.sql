@@ -1,6 +1,6 @@
 -- Lets the active subscription end with its period, now when that is over or has no end; or lets it
--- go on, if it can be renewed. $1 user_id uuid, $2 cancel bool, $3 id uuid: only if it is this one, or
--- NULL.
+-- go on, if it can be renewed. $1 user_id uuid, $2 cancel bool, $3 id uuid or NULL: only if it is
+-- this one.
 UPDATE subscriptions
 SET cancel_at_period_end = $2, updated_at = now() AT TIME ZONE 'utc',
     next_check_at = CASE WHEN $2 AND coalesce(current_period_end, '-infinity')
