@@ -64,6 +64,7 @@ enum {
     SUBSCRIPTIONS_MAX = 100,            /* of one account, in an answer: eight years of months */
     LISTING_SECONDS = 60,               /* between listings of the provider's payments */
     LISTING_OVERLAP_SECONDS = 600,      /* clocks that differ, and objects that show up late */
+    LISTING_LAG_SECONDS_MAX = 3 * 86400, /* for what could not be booked; then it is the log's */
     LISTING_LEASE_SECONDS = 120,
     LISTING_PAGES_MAX = 10000,          /* of 100: a million since the last time */
     CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */

@@ -68,13 +68,14 @@ struct touched_row {
 };
 
 STATEMENT(CANCEL, .query = &query_subscription_cancel, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID, SQL_BOOL),
+          STATEMENT_PARAMS(SQL_UUID, SQL_BOOL, SQL_UUID),
           STATEMENT_COLUMNS(struct touched_row, COLUMN(struct touched_row, id, UUID)));
 
 enum error subscription_repository_cancel(struct database *database, const struct uuid *user_id,
-                                          bool cancel, bool *ret_found)
+                                          const struct uuid *id, bool cancel, bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_BOOL(cancel)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_BOOL(cancel),
+                                   PARAM_UUID_NULLABLE(id ? *id : *user_id, id != NULL)};
     struct touched_row row;
     return row_access_one(database, &CANCEL, params, &row, ret_found, NULL);
 }

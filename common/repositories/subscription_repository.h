@@ -47,11 +47,13 @@ enum error subscription_repository_list(struct database *database, const struct 
 enum error subscription_repository_current(struct database *database, const struct uuid *user_id,
                                            struct subscription_list *ret_list) MUST_CHECK;
 /*
- * Sets or clears cancel_at_period_end of the active one; setting what is set is fine. ret_found
- * false: there is none (or, clearing, it has no payment method any more).
+ * Sets or clears cancel_at_period_end of the active one; id: only if it is this one, NULL:
+ * whichever it is. Setting what is set is fine. ret_found false: there is none (or, clearing, it
+ * has no payment method any more).
  */
 enum error subscription_repository_cancel(struct database *database, const struct uuid *user_id,
-                                          bool cancel, bool *ret_found) MUST_CHECK;
+                                          const struct uuid *id, bool cancel,
+                                          bool *ret_found) MUST_CHECK;
 
 /*
  * Claims up to limit active subscriptions that are due: the period is over and a renewal is to be

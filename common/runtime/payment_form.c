@@ -65,6 +65,17 @@ static bool is_listed(const char *origins, struct text origin)
     return false;
 }
 
+/* Where nothing is configured, anywhere; else where the browsers or the default lead to. */
+static bool is_allowed(const struct config *config, struct text url)
+{
+    struct text origin = origin_of(url);
+    struct text fallback = text_from(config->payments_return_url);
+    if (!config->allowed_origins[0] && fallback.len == 0)
+        return true;
+    return is_listed(config->allowed_origins, origin) ||
+           (fallback.len > 0 && text_equal(origin_of(fallback), origin));
+}
+
 static struct text default_url(const struct config *config)
 {
     struct text rest = text_from(config->allowed_origins);
@@ -81,7 +92,6 @@ enum error payment_form_return_url(const struct app *app, const struct body *bod
                                    struct response *response, struct text *ret_url)
 {
     static const struct body_text_rule RULE = {.name = "returnUrl", .bytes_max = URL_BYTES_MAX};
-    const char *origins = app->config->allowed_origins;
     struct text url;
     enum error err = body_text(body, &RULE, &url);
     if (err)
@@ -95,7 +105,7 @@ enum error payment_form_return_url(const struct app *app, const struct body *bod
     if (!is_return_url(url))
         return response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
                                 "expected an https URL without blanks");
-    if (origins[0] && !is_listed(origins, origin_of(url)))
+    if (!is_allowed(app->config, url))
         return response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
                                 "expected a URL of an origin that is allowed");
     *ret_url = url;

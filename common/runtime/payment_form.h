@@ -8,7 +8,8 @@
 
 /*
  * Reads returnUrl: https (http for this host alone), at most URL_BYTES_MAX bytes, of an origin of
- * ALLOWED_ORIGINS where that is set; else PAYMENTS_RETURN_URL, else the first of ALLOWED_ORIGINS.
+ * ALLOWED_ORIGINS or that of PAYMENTS_RETURN_URL where one of them is set. Without it
+ * PAYMENTS_RETURN_URL, else the first of ALLOWED_ORIGINS.
  * ERROR_INVALID_FIELD. ret_url borrows body or the configuration.
  */
 enum error payment_form_return_url(const struct app *app, const struct body *body,

@@ -123,9 +123,12 @@ static enum error settle_listed_refund(struct app *app, const struct yookassa_an
     return settlement_service_refund(app, &answer->refunds[index], &settlement);
 }
 
-/* cursor: of the page; afterwards of the next one, absent at the end, in an answer that owns it. */
+/*
+ * cursor: of the page; afterwards of the next one, absent at the end, in an answer that owns it.
+ * booked becomes false when something of it has to be read again.
+ */
 static enum error read_page(struct app *app, const struct listing *listing, int64_t since,
-                            struct yookassa_answer *answer)
+                            struct yookassa_answer *answer, bool *booked)
 {
     struct yookassa_answer next = {.count = 0};
     enum error err = listing->page(app->yookassa, since, answer->next_cursor, &next);
@@ -138,19 +141,33 @@ static enum error read_page(struct app *app, const struct listing *listing, int6
         return ERROR_PAYMENT_UNCONFIRMED;
     for (size_t i = 0; !err && i < answer->count; i++) {
         err = listing->settle(app, answer, i);
-        /* Logged. One that the database refuses for good must not keep the others waiting. */
-        if (err == ERROR_DATABASE)
+        /* Logged. One that the database refuses, or that needs an answer the provider does not
+         * give, must not keep the others waiting. */
+        if (err == ERROR_DATABASE || err == ERROR_PAYMENT_UNCONFIRMED) {
+            *booked = false;
             err = ERROR_OK;
+        }
     }
+    *booked = *booked && answer->skipped == 0;
     return err;
+}
+
+/* Up to where the list need not be read again: what was not booked stays in it for some days. */
+static int64_t read_until(int64_t since, int64_t started, bool booked)
+{
+    int64_t oldest = started - (int64_t)LISTING_LAG_SECONDS_MAX * MICROSECONDS;
+    if (booked)
+        return started;
+    return since > oldest ? since : oldest;
 }
 
 static enum error run_listing(struct app *app, const struct listing *listing, bool *ret_worked)
 {
     struct yookassa_answer answer = {.count = 0};
-    int64_t until = clock_unix_us();
+    int64_t started = clock_unix_us();
     int64_t since = 0;
     bool claimed = false;
+    bool booked = true;
     *ret_worked = false;
     if (!app->yookassa)
         return ERROR_OK;
@@ -158,10 +175,10 @@ static enum error run_listing(struct app *app, const struct listing *listing, bo
                                                      LISTING_LEASE_SECONDS, &since, &claimed);
     if (err || !claimed)
         return err;
-    since -= (int64_t)LISTING_OVERLAP_SECONDS * MICROSECONDS;
+    int64_t first = since - (int64_t)LISTING_OVERLAP_SECONDS * MICROSECONDS;
     int pages = 0;
     do
-        err = read_page(app, listing, since, &answer);
+        err = read_page(app, listing, first, &answer, &booked);
     while (!err && answer.next_cursor.data && ++pages < LISTING_PAGES_MAX);
     if (!err && answer.next_cursor.data) {
         log_event(app->log, LOG_ERROR, "the provider's list has no end",
@@ -169,7 +186,9 @@ static enum error run_listing(struct app *app, const struct listing *listing, bo
         err = ERROR_PAYMENT_UNCONFIRMED;
     }
     yookassa_answer_done(&answer);
-    return err ? err : payment_repository_window_done(app->database, listing->name, until);
+    return err ? err
+               : payment_repository_window_done(app->database, listing->name,
+                                                read_until(since, started, booked));
 }
 
 enum error reconcile_service_list_payments(struct app *app, bool *ret_worked)

@@ -37,6 +37,8 @@ enum error refund_service_ask(struct app *app, const struct refund *refund)
     payment_provider_report(app, "create_refund", &answer);
     switch (answer.result) {
     case YOOKASSA_DONE:
+        /* Our key says whose answer it is, also where what we sent with it is not repeated. */
+        answer.refunds[0].metadata_refund_id = text_from(key);
         err = settlement_service_refund(app, &answer.refunds[0], &settlement);
         break;
     case YOOKASSA_UNKNOWN:

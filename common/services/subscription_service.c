@@ -39,7 +39,8 @@ static enum error resume(struct app *app, const struct uuid *user_id, struct tex
         if (!list.items[0].cancel_at_period_end)
             err = ERROR_SUBSCRIPTION_ACTIVE;
         else
-            err = subscription_repository_cancel(app->database, user_id, false, ret_resumed);
+            err = subscription_repository_cancel(app->database, user_id, &list.items[0].id, false,
+                                                 ret_resumed);
     }
     subscription_list_done(&list);
     return err;
@@ -97,7 +98,8 @@ enum error subscription_service_cancel(struct app *app, const struct account *ac
                                        struct subscription_list *ret_list)
 {
     bool found = false;
-    enum error err = subscription_repository_cancel(app->database, &account->user_id, true, &found);
+    enum error err =
+        subscription_repository_cancel(app->database, &account->user_id, NULL, true, &found);
     if (err || !found)
         return err ? err : ERROR_NOT_FOUND;
     err = subscription_repository_current(app->database, &account->user_id, ret_list);
@@ -142,6 +144,8 @@ static enum error renew_at(struct app *app, const struct subscription *subscript
     enum error err = payment_service_open(app, &request, &answer);
     if (err == ERROR_IDEMPOTENCY_IN_PROGRESS)
         return ERROR_OK; /* another reconciler, or the payment's own next look */
+    if (err == ERROR_USER_NOT_FOUND)
+        return ERROR_OK; /* cancelled, or moved to another account, this very moment */
     return err;
 }
 
@@ -160,5 +164,7 @@ enum error subscription_service_renew(struct app *app, const struct subscription
     log_event(app->log, LOG_ERROR, "a subscription cannot be renewed and ends",
               LOG_STRING("cause", found ? "no address for the receipt" : "plan is not sold"),
               LOG_TEXT("plan", subscription->plan));
-    return subscription_repository_cancel(app->database, &subscription->user_id, true, &found);
+    /* By its id: the person may have begun another one meanwhile. */
+    return subscription_repository_cancel(app->database, &subscription->user_id, &subscription->id,
+                                          true, &found);
 }

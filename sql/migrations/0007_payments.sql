@@ -179,7 +179,8 @@ $$;
 -- Writes a payment before the provider is asked, and claims it for p_lease_seconds. One that is
 -- there and unanswered is claimed again when nobody holds it, with the body of the first time.
 -- outcome: done, replayed (the provider has answered, or will not be asked any more), reused (the
--- key came with another request), in_progress. No row: no such open account.
+-- key came with another request), in_progress. No row: no such open account, or a renewal of what
+-- is not to be renewed any more.
 CREATE OR REPLACE FUNCTION payment_open(p_user_id uuid, p_id uuid, p_purpose text,
                                         p_token_package text, p_plan text, p_amount text,
                                         p_currency text, p_tokens_amount int,
@@ -193,6 +194,12 @@ DECLARE
 BEGIN
     PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id AND t.closed_at IS NULL FOR UPDATE;
     IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    IF p_purpose = 'renewal' AND NOT EXISTS (
+           SELECT 1 FROM subscriptions s
+           WHERE s.user_id = p_user_id AND s.id = p_subscription_id AND s.status = 'active'
+             AND NOT s.cancel_at_period_end) THEN
         RETURN;
     END IF;
     present := clock_timestamp() AT TIME ZONE 'utc';
@@ -480,7 +487,9 @@ BEGIN
         IF kind IN ('balance_limit', 'unknown_package') THEN
             following := ours;
         END IF;
-    ELSIF following = 'canceled' AND is_open AND paid.purpose = 'renewal' THEN
+    ELSIF following = 'canceled' AND is_open AND paid.status <> 'canceled'
+          AND paid.purpose = 'renewal' THEN
+        -- One that was given up has been counted then.
         PERFORM subscription_unpaid(p_user_id, paid.subscription_id, paid.created_at,
                                     p_cancellation_reason);
     END IF;
@@ -514,7 +523,9 @@ $$;
 -- Claims up to p_limit payments that are due for a look, the oldest first; some more are looked at,
 -- for others may be claiming the same ones now. The next look follows
 -- the schedule should nobody say otherwise. The provider honours the key of a creation for a day:
--- from 23 hours on one without an answer is not returned, and after two days it is given up.
+-- from 23 hours on one without an answer is not returned, and after two days it is given up, if the
+-- provider's list was read to its end for a time when it would have been in it. Nor is one returned
+-- that would renew a subscription that has ended or was cancelled.
 CREATE OR REPLACE FUNCTION payments_claim_due(p_limit int, p_lease_seconds int)
 RETURNS SETOF payments
 LANGUAGE plpgsql AS $$
@@ -535,7 +546,11 @@ BEGIN
         CONTINUE WHEN NOT FOUND;
         IF claim.yookassa_payment_id IS NOT NULL
            OR claim.request_body IS NOT NULL
-              AND claim.created_at > present - interval '23 hours' THEN
+              AND claim.created_at > present - interval '23 hours'
+              AND (claim.purpose <> 'renewal' OR EXISTS (
+                       SELECT 1 FROM subscriptions s
+                       WHERE s.user_id = claim.user_id AND s.id = claim.subscription_id
+                         AND s.status = 'active' AND NOT s.cancel_at_period_end)) THEN
             UPDATE payments p
             SET next_check_at = present + greatest(
                     make_interval(secs => p_lease_seconds),
@@ -545,9 +560,14 @@ BEGIN
             RETURNING * INTO claim;
             claimed := claimed + 1;
             RETURN NEXT claim;
-        ELSIF claim.created_at > present - interval '48 hours' THEN
+        ELSIF claim.created_at > present - interval '48 hours' OR NOT EXISTS (
+                  SELECT 1 FROM payment_windows w
+                  WHERE w.name = 'payments'
+                    AND w.since > claim.created_at + interval '24 hours') THEN
             UPDATE payments p
-            SET next_check_at = p.created_at + interval '48 hours', request_body = NULL
+            SET next_check_at = greatest(p.created_at + interval '48 hours',
+                                         present + interval '10 minutes'),
+                request_body = NULL
             WHERE p.user_id = due.user_id AND p.id = due.id;
         ELSE
             UPDATE payments p
@@ -693,7 +713,8 @@ $$;
 
 -- What the provider says of a refund: its status, the tokens it takes back, and the payment's
 -- refunded amount and status, in one. A refund that is not known, made in the provider's own pages,
--- is written down under p_id.
+-- is written down under p_id; also when its payment could not be credited yet: it is booked after
+-- that.
 -- Outcomes as payment_apply; uncredited: not all tokens could be taken. No row: no such payment of
 -- this user.
 CREATE OR REPLACE FUNCTION refund_apply(p_user_id uuid, p_id uuid, p_payment_id uuid,
@@ -735,6 +756,14 @@ BEGIN
                    coalesce(refund.status, 'unknown'), refund.amount, paid.status, paid.amount,
                    paid.yookassa_payment_id, p_status, p_amount, p_currency,
                    p_provider_payment_id));
+        IF kind = 'way_back' AND paid.status IN ('pending', 'waiting_for_capture') THEN
+            INSERT INTO payment_refunds (user_id, id, payment_id, yookassa_refund_id,
+                                         provider_payment_id, amount, currency, next_check_at)
+            VALUES (p_user_id, p_id, p_payment_id, p_provider_id, p_provider_payment_id,
+                    p_amount::numeric, p_currency,
+                    (clock_timestamp() AT TIME ZONE 'utc') + interval '10 minutes')
+            ON CONFLICT (user_id, id) DO NOTHING;
+        END IF;
         outcome := 'conflict';
         RETURN NEXT;
         RETURN;
@@ -812,9 +841,14 @@ BEGIN
             RETURNING * INTO claim;
             claimed := claimed + 1;
             RETURN NEXT claim;
-        ELSIF claim.created_at > present - interval '48 hours' THEN
+        ELSIF claim.created_at > present - interval '48 hours' OR NOT EXISTS (
+                  SELECT 1 FROM payment_windows w
+                  WHERE w.name = 'refunds'
+                    AND w.since > claim.created_at + interval '24 hours') THEN
             UPDATE payment_refunds r
-            SET next_check_at = r.created_at + interval '48 hours', request_body = NULL
+            SET next_check_at = greatest(r.created_at + interval '48 hours',
+                                         present + interval '10 minutes'),
+                request_body = NULL
             WHERE r.user_id = due.user_id AND r.id = due.id;
         ELSE
             UPDATE payment_refunds r
@@ -1023,7 +1057,26 @@ BEGIN
            m.tokens_owed, m.request_body, m.request_hash, m.repeated,
            m.next_check_at, m.created_at
     FROM moved m;
-    -- One active subscription a user: the account's own comes first.
+    -- One active subscription a user: the account's own comes first, if it is in force.
+    UPDATE subscriptions s
+    SET status = 'expired', payment_method_id = NULL, next_check_at = NULL, updated_at = present
+    WHERE s.user_id = p_user_id AND s.status = 'active'
+      AND (s.plan = 'free' OR s.current_period_end <= present)
+      AND EXISTS (SELECT 1 FROM subscriptions d
+                  WHERE d.user_id = p_device_user_id AND d.status = 'active' AND d.plan <> 'free'
+                    AND coalesce(d.current_period_end > present, true));
+    PERFORM payment_differs(
+        p_user_id, paid.id, coalesce(paid.yookassa_payment_id, d.id::text), 'subscription_closed',
+        format('linked: %s until %s gives way to %s', d.plan,
+               coalesce(d.current_period_end::text, 'it is cancelled'), s.plan))
+    FROM subscriptions d
+    JOIN subscriptions s ON s.user_id = p_user_id AND s.status = 'active'
+    LEFT JOIN LATERAL (SELECT p.id, p.yookassa_payment_id FROM payments p
+                       WHERE p.user_id = p_user_id AND p.subscription_id = d.id
+                         AND p.status = 'succeeded'
+                       ORDER BY p.created_at DESC LIMIT 1) paid ON true
+    WHERE d.user_id = p_device_user_id AND d.status = 'active' AND d.plan <> 'free'
+      AND coalesce(d.current_period_end > present, true);
     WITH moved AS (DELETE FROM subscriptions s WHERE s.user_id = p_device_user_id RETURNING s.*)
     INSERT INTO subscriptions (user_id, id, plan, status, current_period_start,
                                current_period_end, yookassa_subscription_id, created_at,

@@ -54,6 +54,7 @@ def reach(payments, user, state):
         payments.refunded(user, payment, provider, "99.00")
     if state == "never_created":
         age(payments, payment, "49 hours")
+        payments.listed("payments")
         assert call(payments.run, "payment_claim_due", 10, 60) == []
     return payment, provider
 
@@ -270,12 +271,14 @@ def test_opening_again(payments, run, user):
     assert run("SELECT count(*) FROM payments") == [(1,)]
 
 
-def test_opening_without_a_key(payments, user):
+def test_opening_without_a_key(payments, run, user):
     """The same id again is the same call, whose answer was lost; a renewal has many callers."""
     payment = payments.open(user)
     assert payments.opened(user, payment=payment) == ("done", payment)
-    renewal = payments.open(user, purpose="renewal", plan="pro", subscription=new_id())
-    again = {"payment": renewal, "purpose": "renewal"}
+    [(subscription,)] = run("INSERT INTO subscriptions (user_id, plan, status)"
+                            " VALUES (%s, 'pro', 'active') RETURNING id", user)
+    renewal = payments.open(user, purpose="renewal", plan="pro", subscription=subscription)
+    again = {"payment": renewal, "purpose": "renewal", "subscription": subscription}
     assert payments.opened(user, **again)[0] == "in_progress"
     payments.due()
     assert payments.opened(user, **again) == ("done", renewal)
@@ -383,10 +386,29 @@ def test_a_creation_without_an_answer(payments, run, user, hours, claimed, now, 
     """Repeated for a day, waited for another one, then given up."""
     payment = payments.open(user)
     age(payments, payment, f"{hours} hours")
+    payments.listed("payments")
     assert len(call(run, "payment_claim_due", 10, 60)) == claimed
     assert payments.row(payment, "status, request_body") == (now, body)
     reason = "never_created" if now == "canceled" else None
     assert payments.row(payment, "cancellation_reason") == reason
+
+
+def test_a_creation_is_not_given_up_before_the_list_was_read(payments, run, user):
+    """After days without the provider: nobody knows yet whether it has it."""
+    payment = payments.open(user)
+    age(payments, payment, "100 hours")
+    payments.listed("refunds")
+    for ago in (None, "101 hours", "77 hours"):
+        if ago:
+            payments.listed("payments", ago)
+        payments.due()
+        assert call(run, "payment_claim_due", 10, 60) == []
+        assert payments.row(payment) == "pending"
+        assert seconds_ahead(payments, payment) == pytest.approx(600, abs=5)
+    payments.listed("payments", "75 hours")
+    payments.due()
+    assert call(run, "payment_claim_due", 10, 60) == []
+    assert payments.row(payment, "status, cancellation_reason") == ("canceled", "never_created")
 
 
 @pytest.mark.parametrize("table", ["payments", "payment_refunds"])

@@ -58,6 +58,63 @@ def link(run, account, device):
 
 # --- linking ---
 
+def subscribed(payments, user, plan):
+    """A subscription that was paid: (its id, the provider's id of the payment)."""
+    subscription, provider = new_id(), provider_id()
+    payment = payments.open(user, purpose="subscription", plan=plan, subscription=subscription)
+    assert payments.apply(user, payment, "succeeded", provider, method="m") == ("applied", None)
+    return subscription, provider
+
+
+OURS = {"over": "current_period_end = (now() AT TIME ZONE 'utc') - interval '1 day'",
+        "free": "plan = 'free'", "free without an end": "plan = 'free', current_period_end = NULL"}
+
+
+@pytest.mark.parametrize("ours", OURS)
+def test_a_paid_subscription_stays_where_the_accounts_own_is_none(payments, run, account, device,
+                                                                  ours):
+    own, _ = subscribed(payments, account, "premium")
+    run(f"UPDATE subscriptions SET {OURS[ours]} WHERE id = %s", own)
+    paid, _ = subscribed(payments, device, "pro")
+    assert link(run, account, device) == "linked"
+    assert set(run("SELECT id, status, payment_method_id, next_check_at IS NULL"
+                   " FROM subscriptions")) == {
+        (own, "expired", None, True), (paid, "active", "m", False)}
+    assert call(run, "user_profile", account)[0][6] == "pro" and payments.differences() == []
+
+
+@pytest.mark.parametrize("device_has", ["nothing", "one that is over"])
+def test_a_renewal_that_is_due_goes_on_after_a_link(payments, run, account, device, device_has):
+    own, _ = subscribed(payments, account, "premium")
+    if device_has != "nothing":
+        subscribed(payments, device, "pro")
+    run(f"UPDATE subscriptions SET {OURS['over']}")
+    assert link(run, account, device) == "linked"
+    assert call(run, "user_profile", account)[0][6] == "premium"
+    assert run("SELECT status, payment_method_id FROM subscriptions WHERE id = %s", own) == [
+        ("active", "m")]
+    assert payments.differences() == []
+
+
+def test_a_paid_subscription_that_gives_way_is_told(payments, run, account, device):
+    own, _ = subscribed(payments, account, "premium")
+    paid, provider = subscribed(payments, device, "pro")
+    assert link(run, account, device) == "linked"
+    assert set(run("SELECT id, status FROM subscriptions")) == {
+        (own, "active"), (paid, "cancelled")}
+    assert payments.differences(provider) == payments.differences() == ["subscription_closed"]
+    assert run("SELECT user_id FROM payment_differences") == [(account,)]
+
+
+def test_one_of_the_original_that_gives_way_is_told(payments, run, account, device):
+    """No payment says where it came from."""
+    for user in (account, device):
+        run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
+    [(theirs,)] = run("SELECT id::text FROM subscriptions WHERE user_id = %s", device)
+    assert link(run, account, device) == "linked"
+    assert payments.differences(theirs) == ["subscription_closed"]
+
+
 def test_a_link_moves_everything(payments, run, account, device):
     """Every column of a payment, a refund and a subscription, and whose the references are."""
     first = payments.open(device, key=7, purpose="subscription", plan="pro",

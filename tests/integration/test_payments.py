@@ -193,6 +193,19 @@ def test_return_urls_without_allowed_origins(shop, make_handler, url, allowed):
     assert (alone(shop, make_handler)(returnUrl=url).status == 200) is allowed
 
 
+@pytest.mark.parametrize("origins", ["", "https://o.example"])
+@pytest.mark.parametrize("url,allowed", [
+    ("https://paid.example/y", True), ("https://paid.example", True),
+    ("https://o.example/y", None), ("https://paid.example.evil.example/", False),
+    ("https://any.example/", False), ("http://localhost/", False)])
+def test_return_urls_with_a_default(shop, make_handler, origins, url, allowed):
+    """Nobody is sent anywhere but where the operator's own pages are."""
+    more = {"ALLOWED_ORIGINS": origins} if origins else {}
+    create = alone(shop, make_handler, PAYMENTS_RETURN_URL="https://paid.example/x", **more)
+    expected = bool(origins) if allowed is None else allowed
+    assert (create(returnUrl=url).status == 200) is expected
+
+
 # --- receipts ---
 
 def test_receipts_are_sent_when_configured(shop, make_handler):
@@ -513,6 +526,22 @@ def test_tokens_that_were_spent_are_owed(shop, buyer, paid, operator):
     refund = shop.value("SELECT yookassa_refund_id FROM payment_refunds WHERE user_id = %s",
                         (buyer.user_id(),))
     assert shop.differences(refund) == {"tokens_owed"}
+
+
+@pytest.mark.parametrize("echoed", [{}, {"metadata": {}}, {"metadata": {"refund_id": "none"}}])
+def test_a_refund_whose_answer_does_not_say_which(shop, buyer, paid, operator, monkeypatch, echoed):
+    """It answers our own request, so it is that refund."""
+    make = shop.provider.books.create_refund
+
+    def create_refund(key, body):
+        made, is_new = make(key, body)
+        return {**{name: made[name] for name in made if name != "metadata"}, **echoed}, is_new
+    monkeypatch.setattr(shop.provider.books, "create_refund", create_refund)
+    data = operator(paid, key="r").data
+    assert (data["status"], data["tokensTaken"]) == ("succeeded", 50)
+    assert buyer.balance() == WELCOME
+    assert shop.query("SELECT status FROM payment_refunds WHERE user_id = %s",
+                      (buyer.user_id(),)) == [("succeeded",)]
 
 
 @pytest.mark.parametrize("fault", NOTHING_HAPPENED + IT_HAPPENED)

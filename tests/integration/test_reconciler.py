@@ -260,6 +260,41 @@ def test_a_list_of_several_pages(shop):
                       " AND kind = 'unknown_payment'", (made,)) == 230
 
 
+def test_what_cannot_be_booked_is_read_again_and_keeps_nothing_waiting(shop, buyer):
+    """A payment in a state nobody has heard of, and its refund, for which the payment is asked."""
+    payment = buyer.buy()
+    shop.provider.pay(payment.provider_id)
+    credited(shop, buyer)
+    books, amount = shop.provider.books, {"value": "99.00", "currency": "RUB"}
+    order = {"amount": amount, "capture": True,
+             "confirmation": {"type": "redirect", "return_url": "https://x.example"}}
+    strange = books.create_payment(str(uuid.uuid4()), json.dumps(order).encode())[0]["id"]
+    shop.provider.pay(strange)
+    # The provider lists the newest first.
+    refunds = [books.create_refund(str(uuid.uuid4()), json.dumps(
+        {"payment_id": paid, "amount": amount}).encode())[0]["id"]
+        for paid in (payment.provider_id, strange)]
+
+    def since(what="since"):
+        return [value for value, in shop.query(f"SELECT {what} FROM payment_windows ORDER BY name")]
+    with books.lock:
+        books.payments[strange]["status"] = "unheard_of"
+    shop.list_again()
+    before = since()
+    shop.list_again()
+    assert since() == before and buyer.balance() == WELCOME
+    shop.query("UPDATE payment_windows SET since = since - interval '5 days'")
+    shop.list_again()
+    lag = "now() AT TIME ZONE 'utc' - since BETWEEN interval '71 hours' AND interval '73 hours'"
+    assert since(lag) == [True, True]
+    with books.lock:
+        books.payments[strange]["status"] = "succeeded"
+    shop.list_again()
+    assert since("since > now() AT TIME ZONE 'utc' - interval '1 minute'") == [True, True]
+    assert shop.differences(strange) == {"unknown_payment"}
+    assert shop.differences(refunds[1]) == {"unknown_refund"}
+
+
 # --- the program ---
 
 def test_several_at_once_do_everything_once(shop, binaries):

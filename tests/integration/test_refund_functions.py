@@ -203,11 +203,26 @@ def test_a_creation_without_an_answer(payments, run, user, hours, claimed, now):
     payment, provider = payments.paid(user)
     payments.refund(user, payment, "99.00", refund := new_id())
     run("UPDATE payment_refunds SET created_at = created_at - make_interval(hours => %s)", hours)
+    payments.listed("refunds")
     payments.due("payment_refunds")
     assert len(call(run, "refund_claim_due", 10, 60)) == claimed
     assert payments.refund_row(refund) == now
     assert payments.refunded(user, payment, provider, "99.00", refund) == ("applied", None)
     assert status(run, user)[0] == 5
+
+
+def test_a_creation_is_not_given_up_before_the_list_was_read(payments, run, user):
+    """Else the operator would make a part of it a second time."""
+    payment, _ = payments.paid(user)
+    payments.refund(user, payment, "9.00", refund := new_id())
+    run("UPDATE payment_refunds SET created_at = created_at - interval '100 hours'")
+    payments.listed("payments")
+    for ago, now in ((None, "pending"), ("77 hours", "pending"), ("75 hours", "canceled")):
+        if ago:
+            payments.listed("refunds", ago)
+        payments.due("payment_refunds")
+        assert call(run, "refund_claim_due", 10, 60) == []
+        assert payments.refund_row(refund) == now
 
 
 # --- what the provider says ---
@@ -263,10 +278,39 @@ def test_before_its_payment(payments, run, user):
     payment = payments.open(user)
     payments.apply(user, payment, "pending", "p")
     said = (user, payment, "p", "99.00", new_id(), "succeeded", "r")
-    assert payments.refunded(*said) == ("conflict", "way_back")
+    for _ in range(2):
+        assert payments.refunded(*said) == ("conflict", "way_back")
+    assert payments.refund_row(said[4], "status, yookassa_refund_id") == ("pending", "r")
+    payments.due("payment_refunds")
+    assert [row[1] for row in call(run, "refund_claim_due", 10, 60)] == [said[4]]
     payments.apply(user, payment, "succeeded", "p")
     assert payments.refunded(*said) == ("applied", None)
     assert payments.differences() == [] and status(run, user)[0] == 5
+    assert payments.row(payment) == "refunded"
+
+
+def test_of_what_could_not_be_credited(payments, run, user):
+    """Given back in the provider's pages meanwhile: nothing is lost when there is room again."""
+    post(run, user, 2**31 - 1 - 5 - 9)
+    payment = payments.open(user)
+    assert payments.apply(user, payment, "succeeded", "p") == ("uncredited", "balance_limit")
+    said = (user, payment, "p", "99.00", new_id(), "succeeded", "r")
+    assert payments.refunded(*said) == ("conflict", "way_back")
+    post(run, user, -100)
+    balance = status(run, user)[0]
+    assert payments.apply(user, payment, "succeeded", "p") == ("applied", None)
+    payments.due("payment_refunds")
+    assert [row[1] for row in call(run, "refund_claim_due", 10, 60)] == [said[4]]
+    assert payments.refunded(*said) == ("applied", None)
+    assert status(run, user)[0] == balance and payments.row(payment) == "refunded"
+
+
+def test_of_a_payment_that_was_canceled(payments, run, user):
+    """Nothing can come of it: it is a difference and no more."""
+    payment = payments.open(user)
+    payments.apply(user, payment, "canceled", "p")
+    assert payments.refunded(user, payment, "p", "99.00") == ("conflict", "way_back")
+    assert run("SELECT * FROM payment_refunds") == []
 
 
 def test_of_no_payment_of_this_user(payments, user):

@@ -155,7 +155,7 @@ def test_another_plan_takes_over(subs):
 def test_the_same_plan_adds_a_month(subs, run):
     """Of a person who had cancelled, say; what was paid for is not lost."""
     subscription = subs.begin(method=None)
-    call(run, "subscription_cancel", subs.user, True)
+    call(run, "subscription_cancel", subs.user, True, None)
     subs.begin(method="method-2")
     assert run("SELECT count(*) FROM subscriptions") == [(1,)]
     assert nearly(subs, subscription, "current_period_start", NOW)
@@ -263,8 +263,11 @@ def test_a_renewal_that_never_came_to_be_has_failed(subs, run):
     payment = subs.renewal(subscription)
     run(f"UPDATE payments SET created_at = {NOW} - interval '48.5 hours', next_check_at = {NOW}"
         " WHERE id = %s", payment)
+    subs.listed("payments")
     assert call(run, "payment_claim_due", 10, 60) == []
     assert subs.of(subscription, "renewal_attempts, status") == (1, "active")
+    assert subs.said(payment, "canceled", reason="insufficient_funds") == ("unchanged", None)
+    assert subs.of(subscription, "renewal_attempts, status") == (1, "active"), "counted once"
 
 
 def test_a_failure_of_an_earlier_period_counts_for_nothing(subs):
@@ -303,8 +306,11 @@ def test_a_late_success_beside_another_subscription(subs):
     assert subs.of(subscription, "status") == "cancelled" and subs.plan() == "premium"
 
 
-def test_a_renewal_of_nothing(subs):
-    assert subs.said(subs.renewal(new_id()), "succeeded") == ("uncredited", "subscription_closed")
+def test_a_renewal_of_nothing(subs, run):
+    assert subs.opened(subs.user, purpose="renewal", plan="pro", subscription=new_id()) is None
+    late = subs.renewal(subscription := subs.begin())
+    run("DELETE FROM subscriptions WHERE id = %s", subscription)
+    assert subs.said(late, "succeeded") == ("uncredited", "subscription_closed")
 
 
 def test_too_late_to_renew(subs):
@@ -346,7 +352,7 @@ def test_cancelling_keeps_the_period(subs, run, user):
     subscription = subs.begin()
     end = subs.of(subscription, "current_period_end")
     for _ in range(2):
-        assert call(run, "subscription_cancel", user, True) == [(subscription,)]
+        assert call(run, "subscription_cancel", user, True, None) == [(subscription,)]
     assert subs.of(subscription, "status, cancel_at_period_end, current_period_end") == (
         "active", True, end)
     assert subs.plan() == "pro" and subs.claim() == []
@@ -354,21 +360,21 @@ def test_cancelling_keeps_the_period(subs, run, user):
     assert subs.plan() == "free" and subs.claim() == []
     assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
         "cancelled", None, None)
-    assert call(run, "subscription_cancel", user, True) == []
+    assert call(run, "subscription_cancel", user, True, None) == []
 
 
 def test_resuming(subs, run, user):
     subscription = subs.begin()
-    call(run, "subscription_cancel", user, True)
-    assert call(run, "subscription_cancel", user, False) == [(subscription,)]
+    call(run, "subscription_cancel", user, True, None)
+    assert call(run, "subscription_cancel", user, False, None) == [(subscription,)]
     subs.ends(subscription)
     assert subs.claim() == [subscription]
 
 
 def test_resuming_what_cannot_be_renewed(subs, run, user):
     subscription = subs.begin(method=None)
-    call(run, "subscription_cancel", user, True)
-    assert call(run, "subscription_cancel", user, False) == []
+    call(run, "subscription_cancel", user, True, None)
+    assert call(run, "subscription_cancel", user, False, None) == []
     assert subs.of(subscription, "cancel_at_period_end") is True
 
 
@@ -377,7 +383,7 @@ def test_cancelling_while_renewal_fails(subs, run, user):
     subscription = subs.begin()
     subs.ends(subscription)
     subs.said(subs.renewal(subscription), "canceled")
-    call(run, "subscription_cancel", user, True)
+    call(run, "subscription_cancel", user, True, None)
     assert subs.plan() == "free" and subs.claim() == []
     assert subs.of(subscription, "status") == "cancelled"
 
@@ -387,7 +393,7 @@ def test_a_renewal_that_was_under_way_when_it_was_cancelled(subs, run, user):
     subscription = subs.begin()
     subs.ends(subscription)
     renewal = subs.renewal(subscription)
-    call(run, "subscription_cancel", user, True)
+    call(run, "subscription_cancel", user, True, None)
     assert subs.claim() == []
     assert subs.said(renewal, "succeeded") == ("applied", None)
     assert subs.plan() == "pro" and subs.of(subscription, "cancel_at_period_end") is True
@@ -395,12 +401,48 @@ def test_a_renewal_that_was_under_way_when_it_was_cancelled(subs, run, user):
     assert subs.claim() == [] and subs.of(subscription, "status") == "cancelled"
 
 
+ENDINGS = {"cancelled": "cancel_at_period_end = true", "over": "status = 'cancelled'",
+           "expired": "status = 'expired'"}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_a_renewal_without_an_answer_is_not_repeated_after_the_end(subs, run, how):
+    """It may have been made, or not: only what was made is looked for."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    renewal = subs.renewal(subscription)
+    again = {"payment": renewal, "purpose": "renewal", "plan": "pro", "amount": PRICE,
+             "subscription": subscription}
+    subs.due()
+    assert [row[1] for row in call(run, "payment_claim_due", 10, 60)] == [renewal]
+    subs.due()
+    assert subs.opened(subs.user, **again) == ("done", renewal)
+    run(f"UPDATE subscriptions SET {ENDINGS[how]} WHERE id = %s", subscription)
+    subs.due()
+    assert subs.opened(subs.user, **again) is None
+    assert call(run, "payment_claim_due", 10, 60) == []
+    assert subs.row(renewal, "status, request_body") == ("pending", None)
+    made = provider_id()
+    assert subs.apply(subs.user, renewal, "pending", made, amount=PRICE) == ("unchanged", None)
+    subs.due()
+    assert [row[1] for row in call(run, "payment_claim_due", 10, 60)] == [renewal]
+
+
 def test_one_without_an_end(subs, run, user):
     """As the original's operator may have given it: cancelled, it ends now."""
     run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
     assert subs.plan() == "pro" and subs.claim() == []
-    assert len(call(run, "subscription_cancel", user, True)) == 1
+    assert len(call(run, "subscription_cancel", user, True, None)) == 1
     assert subs.claim() == [] and subs.plan() == "free"
+
+
+def test_cancelling_by_id(subs, run, user):
+    """Of one that was replaced meanwhile, the other one stays as it is."""
+    old, new = subs.begin("pro"), subs.begin("premium")
+    assert call(run, "subscription_cancel", user, True, old) == []
+    assert subs.of(new, "cancel_at_period_end") is False
+    assert call(run, "subscription_cancel", user, True, new) == [(new,)]
+    assert subs.of(new, "cancel_at_period_end") is True
 
 
 def test_erasing(subs, run, user):

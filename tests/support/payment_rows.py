@@ -92,6 +92,12 @@ class Payments:
         self.run(f"UPDATE {table} SET next_check_at = (now() AT TIME ZONE 'utc')"
                  " - interval '1 second' WHERE next_check_at IS NOT NULL")
 
+    def listed(self, name, ago="0 hours"):
+        """Lets the provider's list have been read to its end for a time that long ago."""
+        self.run("INSERT INTO payment_windows AS w (name, since)"
+                 " VALUES (%s, (now() AT TIME ZONE 'utc') - %s::interval)"
+                 " ON CONFLICT (name) DO UPDATE SET since = excluded.since", name, ago)
+
     def verify(self):
         """What the audit finds: (id, expected, found, entries)."""
         return [row[1:] for row in call(self.run, "payment_verify")]

@@ -216,7 +216,7 @@ def samples(user):
         "service_key_find": [("digest",)],
         "service_key_list": [()],
         "service_key_revoke": [("service-7",), ("quite-new",)],
-        "subscription_cancel": [(me, True), (me, False)],
+        "subscription_cancel": [(me, True, None), (me, False, None), (me, True, NEW_ID)],
         "subscription_claim_due": [(LIMIT, 60)],
         "subscription_current": of_me,
         "subscription_export": after,
