@@ -498,6 +498,23 @@ def test_windows(run):
     assert str(claim(every=0)[0][0]) == "2099-01-01 00:00:00", "it never goes back"
 
 
+def test_the_first_window_reaches_back_to_what_has_no_answer(payments, run, user):
+    """Else it would be given up as never made without anybody having looked."""
+    paid, _ = payments.paid(user)
+    payment, made = payments.open(user), reach(payments, user, "pending")[0]
+    payments.refund(user, paid, "9.00")
+    for one, days in ((paid, 300), (made, 200), (payment, 100)):
+        age(payments, one, f"{days} days")
+    assert call(run, "payment_window_claim", "refunds", 60, 60) == [
+        (payments.row(payment, "created_at"),)]
+    run("UPDATE payment_refunds SET created_at = created_at - interval '150 days'")
+    oldest = run("SELECT created_at FROM payment_refunds")
+    assert call(run, "payment_window_claim", "payments", 60, 60) == oldest
+    payments.due()
+    call(run, "payment_claim_due", 10, 60)
+    assert payments.row(payment) == "pending"
+
+
 def test_differences(payments, run, user):
     payment = payments.open(user)
     values = ("p", "unknown_payment", None, None, "99.00 RUB")
