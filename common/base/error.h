@@ -23,7 +23,7 @@
     X(DATABASE_UNAVAILABLE, 503, "database_unavailable", "База данных недоступна", \
       "Database unavailable", "Nothing was changed or the change is kept once; try again") \
     X(DATABASE_BUSY, 503, "database_unavailable", "База данных недоступна", \
-      "Database unavailable", "Somebody else holds what this needs; try again") \
+      "Database unavailable", "Nothing was changed or the change is kept once; try again") \
     X(DATABASE, 500, "internal_error", "Внутренняя ошибка сервера", "Internal server error", \
       "Try again later; quote X-Request-Id when you report it") \
     X(CONFLICT, 409, "conflict", "Конфликт", "Conflict", "The object was changed meanwhile") \
