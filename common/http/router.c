@@ -143,7 +143,8 @@ static void count_request(struct router *router, const struct route *route, int 
 static void log_failure(const struct router *router, const struct request *request, enum error err)
 {
     const struct error_info *info = error_describe(err);
-    if (info->status < 500 || err == ERROR_DATABASE || err == ERROR_DATABASE_UNAVAILABLE)
+    if (info->status < 500 || err == ERROR_DATABASE || err == ERROR_DATABASE_BUSY ||
+        err == ERROR_DATABASE_UNAVAILABLE)
         return;
     log_event(router->app->log, LOG_ERROR, "request failed", LOG_STRING("error", info->name),
               LOG_TEXT("method", request->method), LOG_TEXT("path", request->path));
