@@ -1,7 +1,7 @@
 // Makes tokens and has the real @clerk/backend judge them, for tests/support/clerk.py.
 // Standard input: one JSON array of commands a line; standard output: one array of results a line.
 // One process for all tests of a run, because making one costs more than a thousand tokens.
-import { createPublicKey, generateKeyPairSync, sign } from "node:crypto";
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { createInterface } from "node:readline";
 import { verifyToken } from "@clerk/backend";
 import { CompactSign, exportJWK, UnsecuredJWT } from "jose";
@@ -15,8 +15,12 @@ const bytes = (value) =>
 
 const commands = {
   // A new RSA key, kept under its name: {name, bits} -> {pem, jwk}.
+  // Read back from text: Node 20 waits for itself when the job that generated a key is collected
+  // while that very key is exported, as jose does (about one run in a hundred).
   async key({ name, bits = 2048 }) {
-    const { privateKey } = generateKeyPairSync("rsa", { modulusLength: bits });
+    const made = generateKeyPairSync("rsa", { modulusLength: bits });
+    const text = made.privateKey.export({ type: "pkcs8", format: "pem" });
+    const privateKey = createPrivateKey(text);
     const publicKey = createPublicKey(privateKey);
     privateKeys.set(name, privateKey);
     const pem = publicKey.export({ type: "spki", format: "pem" });
