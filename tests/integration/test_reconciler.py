@@ -152,11 +152,12 @@ def test_a_creation_without_an_answer_is_repeated(shop, buyer, fault):
     shop.provider.faults.set(**{fault: 1})
     assert buyer.order(key="k").code == "payment_provider_unavailable"
     shop.provider.faults.set()
-    shop.wait(lambda: row(shop, buyer, "yookassa_payment_id"), "it is asked again")
+    shop.wait(lambda: row(shop, buyer, "yookassa_payment_id"), "it is found or asked for again")
     [made] = of(shop, buyer)
     mine = [entry for entry in shop.posts() if buyer.user_id().encode() in entry["body"]]
     assert len({entry["key"] for entry in mine}) == len({entry["body"] for entry in mine}) == 1
-    assert len(mine) >= 2
+    # One that the provider took, its list may tell of before it is asked again.
+    assert len(mine) >= (1 if fault.endswith("_after") else 2)
     assert buyer.buy(key="k").provider_id == made["id"]
     assert row(shop, buyer, "request_body") is None
     shop.provider.pay(made["id"])
