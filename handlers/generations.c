@@ -141,9 +141,9 @@ static enum error delete_generation(struct app *app, struct request *request,
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/generations", list_generations, 0},
-        {"POST", "/api/generations", create_generation, 0},
-        {"DELETE", "/api/generations/{id}", delete_generation, 0},
+        {"GET", "/api/generations", .run = list_generations},
+        {"POST", "/api/generations", .run = create_generation},
+        {"DELETE", "/api/generations/{id}", .run = delete_generation},
     };
     static const struct handler HANDLER = {
         .name = "generations",

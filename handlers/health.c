@@ -119,8 +119,8 @@ static enum error get_live(struct app *app, struct request *request, struct resp
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/health", get_health, 0},
-        {"GET", "/api/health/live", get_live, 0},
+        {"GET", "/api/health", .run = get_health},
+        {"GET", "/api/health/live", .run = get_live},
     };
     static const struct handler HANDLER = {
         .name = "health",

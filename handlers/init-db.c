@@ -51,8 +51,8 @@ static enum error init_db(struct app *app, struct request *request, struct respo
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/init-db", init_db, 0},
-        {"POST", "/api/init-db", init_db, 0},
+        {"GET", "/api/init-db", .run = init_db},
+        {"POST", "/api/init-db", .run = init_db},
     };
     static const struct handler HANDLER = {
         .name = "init-db",

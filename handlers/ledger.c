@@ -454,15 +454,15 @@ static void sweep(struct app *app)
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"POST", "/api/ledger/spend", spend, 0},
-        {"POST", "/api/ledger/grant", grant, 0},
-        {"POST", "/api/ledger/holds", create_hold, 0},
-        {"POST", "/api/ledger/holds/{id}/capture", capture_hold, 0},
-        {"POST", "/api/ledger/holds/{id}/release", release_hold, 0},
-        {"POST", "/api/ledger/transactions/{id}/reverse", reverse, 0},
-        {"POST", "/api/ledger/batch", batch, BATCH_BODY_BYTES_MAX},
-        {"GET", "/api/ledger/users/{id}", get_account, 0},
-        {"GET", "/api/ledger/verify", verify, 0},
+        {"POST", "/api/ledger/spend", .run = spend},
+        {"POST", "/api/ledger/grant", .run = grant},
+        {"POST", "/api/ledger/holds", .run = create_hold},
+        {"POST", "/api/ledger/holds/{id}/capture", .run = capture_hold},
+        {"POST", "/api/ledger/holds/{id}/release", .run = release_hold},
+        {"POST", "/api/ledger/transactions/{id}/reverse", .run = reverse},
+        {"POST", "/api/ledger/batch", .run = batch, .body_max = BATCH_BODY_BYTES_MAX},
+        {"GET", "/api/ledger/users/{id}", .run = get_account},
+        {"GET", "/api/ledger/verify", .run = verify},
     };
     static const struct handler HANDLER = {
         .name = "ledger",

@@ -41,7 +41,7 @@ static enum error get_metrics(struct app *app, struct request *request, struct r
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/metrics", get_metrics, 0},
+        {"GET", "/metrics", .run = get_metrics},
     };
     static const struct handler HANDLER = {
         .name = "metrics",

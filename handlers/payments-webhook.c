@@ -50,7 +50,7 @@ static enum error receive(struct app *app, struct request *request, struct respo
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"POST", "/api/payments/webhook", receive, 0},
+        {"POST", "/api/payments/webhook", .run = receive},
     };
     static const struct handler HANDLER = {
         .name = "payments-webhook",

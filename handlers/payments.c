@@ -207,10 +207,10 @@ static enum error refund(struct app *app, struct request *request, struct respon
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/payments", list_payments, 0},
-        {"POST", "/api/payments/create", create, 0},
-        {"GET", "/api/payments/{id}", get_payment, 0},
-        {"POST", "/api/payments/{id}/refund", refund, 0},
+        {"GET", "/api/payments", .run = list_payments},
+        {"POST", "/api/payments/create", .run = create},
+        {"GET", "/api/payments/{id}", .run = get_payment},
+        {"POST", "/api/payments/{id}/refund", .run = refund},
     };
     static const struct handler HANDLER = {
         .name = "payments",

@@ -137,9 +137,9 @@ static enum error cancel(struct app *app, struct request *request, struct respon
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/subscriptions", list_subscriptions, 0},
-        {"POST", "/api/subscriptions", create, 0},
-        {"DELETE", "/api/subscriptions", cancel, 0},
+        {"GET", "/api/subscriptions", .run = list_subscriptions},
+        {"POST", "/api/subscriptions", .run = create},
+        {"DELETE", "/api/subscriptions", .run = cancel},
     };
     static const struct handler HANDLER = {
         .name = "subscriptions",

@@ -150,9 +150,9 @@ static enum error list_transactions(struct app *app, struct request *request,
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/tokens", get_balance, 0},
-        {"POST", "/api/tokens", claim_bonus, 0},
-        {"GET", "/api/tokens/transactions", list_transactions, 0},
+        {"GET", "/api/tokens", .run = get_balance},
+        {"POST", "/api/tokens", .run = claim_bonus},
+        {"GET", "/api/tokens/transactions", .run = list_transactions},
     };
     static const struct handler HANDLER = {
         .name = "tokens",

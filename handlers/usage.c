@@ -70,8 +70,8 @@ out:
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/usage", get_usage, 0},
-        {"POST", "/api/usage", record_usage, 0},
+        {"GET", "/api/usage", .run = get_usage},
+        {"POST", "/api/usage", .run = record_usage},
     };
     static const struct handler HANDLER = {
         .name = "usage",

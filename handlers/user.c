@@ -310,12 +310,12 @@ static enum error link_device(struct app *app, struct request *request, struct r
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/user", get_profile, 0},
-        {"DELETE", "/api/user", erase, 0},
-        {"POST", "/api/user/link", link_device, 0},
-        {"GET", "/api/user/stats", get_stats, 0},
-        {"GET", "/api/stats", get_stats, 0},
-        {"GET", "/api/user/export", export_all, 0},
+        {"GET", "/api/user", .run = get_profile},
+        {"DELETE", "/api/user", .run = erase},
+        {"POST", "/api/user/link", .run = link_device},
+        {"GET", "/api/user/stats", .run = get_stats},
+        {"GET", "/api/stats", .run = get_stats},
+        {"GET", "/api/user/export", .run = export_all},
     };
     static const struct handler HANDLER = {
         .name = "user",

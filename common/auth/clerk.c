@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/digest.h"
@@ -167,6 +168,7 @@ static void refresh_keys(struct clerk *clerk, int64_t max_age_ms)
         if (pthread_mutex_trylock(&clerk->fetch_lock) != 0)
             return;
     } else {
+        blocking_begin();
         pthread_mutex_lock(&clerk->fetch_lock);
     }
     int64_t now_ms = clock_monotonic_ms();

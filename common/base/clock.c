@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <time.h>
 
+#include "base/blocking.h"
+
 #define US_PER_SECOND INT64_C(1000000)
 #define US_PER_DAY (INT64_C(86400) * US_PER_SECOND)
 
@@ -31,6 +33,7 @@ int64_t clock_unix_us(void)
 void clock_sleep_ms(int64_t ms)
 {
     struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = (ms % 1000) * 1000000};
+    blocking_begin();
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
 }

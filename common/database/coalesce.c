@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/blocking.h"
 #include "base/limits.h"
 
 /*
@@ -153,6 +154,7 @@ enum error coalescer_submit(struct coalescer *coalescer, void *item)
     flight->items[flight->count++] = item;
     coalescer->queued++;
     pthread_mutex_unlock(&coalescer->lock);
+    blocking_begin();
     if (leads) {
         lead(coalescer, flight);
     } else {

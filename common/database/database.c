@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "database/bootstrap.h"
@@ -133,6 +134,7 @@ static enum error bootstrap_locked(struct database *database, struct bootstrap_r
 enum error database_bootstrap(struct database *database, struct bootstrap_report *ret_report)
 {
     struct bootstrap_report report;
+    blocking_begin();
     pthread_mutex_lock(&database->bootstrap_lock);
     enum error err = bootstrap_locked(database, ret_report ? ret_report : &report);
     pthread_mutex_unlock(&database->bootstrap_lock);

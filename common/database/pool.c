@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/blocking.h"
+
 struct pool {
     const char *url;
     const char *application_name;
@@ -73,6 +75,7 @@ enum error pool_acquire(struct pool *pool, int64_t deadline_ms, struct connectio
                         char ret_problem[static 256])
 {
     struct connection *connection;
+    blocking_begin(); /* whoever acquires a connection waits for answers on it */
     pthread_mutex_lock(&pool->lock);
     bool placed = take_place(pool, deadline_ms, &connection);
     uint64_t epoch = pool->epoch;

@@ -4,6 +4,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/blocking.h"
+#include "base/limits.h"
+
 /* As FCGX_GetParam, at half the price: most names differ in their first few bytes. */
 static const char *fastcgi_param(void *context, const char *name)
 {
@@ -79,6 +82,24 @@ void fastcgi_init(struct fastcgi *fastcgi)
     };
 }
 
+/* Record types of the FastCGI specification 1.0, section 8. */
+enum { FCGI_HEADER_BYTES = 8, FCGI_STDIN_TYPE = 5, WHOLE_BYTES_MAX = 8 * KIB };
+
+bool fastcgi_is_whole(int fd)
+{
+    unsigned char bytes[WHOLE_BYTES_MAX];
+    ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+    ssize_t at = 0;
+    while (n - at >= FCGI_HEADER_BYTES) {
+        const unsigned char *header = bytes + at;
+        int len = header[4] << 8 | header[5];
+        at += FCGI_HEADER_BYTES + len + header[6];
+        if (header[1] == FCGI_STDIN_TYPE && len == 0)
+            return at <= n;
+    }
+    return n == 0; /* its end does not wait either */
+}
+
 bool fastcgi_receive(struct fastcgi *fastcgi, int fd)
 {
     /* FCGX_Accept_r first finishes the request before, which must not close the new connection. */
@@ -89,8 +110,14 @@ bool fastcgi_receive(struct fastcgi *fastcgi, int fd)
     /* Parameters that broke off between two of them are taken for all of them by libfcgi. */
     if (FCGX_GetError(fastcgi->request.in) == 0)
         return true;
+    blocking_begin();
     fastcgi_finish(fastcgi, false);
     return false;
+}
+
+bool fastcgi_closes(const struct fastcgi *fastcgi, bool keep)
+{
+    return !keep || !fastcgi->request.keepConnection;
 }
 
 int fastcgi_finish(struct fastcgi *fastcgi, bool keep)

@@ -1,5 +1,5 @@
 /*
- * FastCGI through libfcgi (fcgiapp.h), one struct fastcgi a worker thread.
+ * FastCGI through libfcgi (fcgiapp.h), one struct fastcgi a request under way.
  *
  * libfcgi 2.4.2 knows one way to get a request: FCGX_Accept_r, which blocks in accept and in read.
  * To let idle connections wait in epoll instead of in a thread, the serve loop accepts by itself and
@@ -30,10 +30,22 @@ bool fastcgi_self_test(void);
 void fastcgi_init(struct fastcgi *fastcgi);
 
 /*
+ * Whether a whole request is there to be read from connection fd, so that reading it does not wait.
+ * False for one of more than a few KB, too.
+ */
+bool fastcgi_is_whole(int fd);
+
+/*
  * Reads the parameters of the next request of connection fd, which is ready to be read. Returns
  * false when the connection ended or broke the protocol; it is then closed.
  */
 bool fastcgi_receive(struct fastcgi *fastcgi, int fd);
+
+/*
+ * Whether ending the request closes its connection. libfcgi then waits for the peer to do so as well,
+ * for two seconds or more.
+ */
+bool fastcgi_closes(const struct fastcgi *fastcgi, bool keep);
 
 /*
  * Ends the request: sends what is buffered and the end of the answer. keep: whether the request was

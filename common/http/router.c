@@ -1,5 +1,6 @@
 #include "http/router.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,38 +151,97 @@ static void log_failure(const struct router *router, const struct request *reque
               LOG_TEXT("method", request->method), LOG_TEXT("path", request->path));
 }
 
-bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
-                  struct response *response)
+void router_answer(struct exchange *exchange, enum error err)
 {
-    int64_t before_us = clock_monotonic_us();
-    char methods[128];
-    request_begin(request, gateway, router->handler->routes[0].path);
-    response_begin(response, gateway);
-    log_set_request_id(request->request_id);
-
-    /* Before anything can fail: a page may read a failure only if its origin is named. */
-    cors_apply(router->app->config->allowed_origins, request, response);
-    const struct route *route = find_route(router->handler, request, methods);
-    size_t body_max = route && route->body_max ? route->body_max : BODY_BYTES_MAX;
-    enum error err = request_read_body(request, body_max);
-    bool body_read = !err;
-    if (!err)
-        err = dispatch(router, route, methods, request, response);
+    struct router *router = exchange->router;
+    struct response *response = exchange->response;
+    const struct gateway *gateway = exchange->gateway;
+    log_set_request_id(exchange->request->request_id);
     if (!err && !response->streaming)
         err = buffer_error(&response->body) ? ERROR_NO_MEMORY : ERROR_OK;
     if (err)
-        log_failure(router, request, err);
+        log_failure(router, exchange->request, err);
     if (err && response->streaming)
         response->write_failed = true;
     else if (err)
-        response_fail(response, err, request->english);
+        response_fail(response, err, exchange->request->english);
     bool sent = err != ERROR_CLIENT_GONE && response_send(response);
     if (!sent)
         metric_add(router->write_errors, 1);
     /* Too late to say what went wrong: the answer ends short, and the connection with it. */
     if (!sent && response->streaming && gateway->abandon)
         gateway->abandon(gateway->context);
-    count_request(router, route, response->status, clock_monotonic_us() - before_us);
+    count_request(router, exchange->route, response->status,
+                  clock_monotonic_us() - exchange->start_us);
     log_set_request_id((struct text){NULL, 0});
-    return body_read && sent;
+    exchange->ended(exchange, exchange->body_read && sent);
+}
+
+void router_begin(struct exchange *exchange)
+{
+    struct router *router = exchange->router;
+    struct request *request = exchange->request;
+    struct response *response = exchange->response;
+    char methods[128];
+    exchange->start_us = clock_monotonic_us();
+    request_begin(request, exchange->gateway, router->handler->routes[0].path);
+    response_begin(response, exchange->gateway);
+    log_set_request_id(request->request_id);
+
+    /* Before anything can fail: a page may read a failure only if its origin is named. */
+    cors_apply(router->app->config->allowed_origins, request, response);
+    const struct route *route = find_route(router->handler, request, methods);
+    exchange->route = route;
+    enum error err =
+        request_read_body(request, route && route->body_max ? route->body_max : BODY_BYTES_MAX);
+    exchange->body_read = !err;
+    if (!err && route && route->start) {
+        route->start(router->app, exchange);
+        log_set_request_id((struct text){NULL, 0});
+        return;
+    }
+    if (!err)
+        err = dispatch(router, route, methods, request, response);
+    router_answer(exchange, err);
+}
+
+/* An exchange that a thread waits for. */
+struct awaited {
+    struct exchange exchange;
+    pthread_mutex_t lock; /* guards what follows */
+    pthread_cond_t changed;
+    bool ended;
+    bool keep;
+};
+
+static void end_awaited(struct exchange *exchange, bool keep)
+{
+    struct awaited *awaited = (struct awaited *)exchange;
+    pthread_mutex_lock(&awaited->lock);
+    awaited->ended = true;
+    awaited->keep = keep;
+    pthread_cond_signal(&awaited->changed);
+    pthread_mutex_unlock(&awaited->lock);
+}
+
+bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
+                  struct response *response)
+{
+    struct awaited awaited = {
+        .exchange = {.router = router,
+                     .gateway = gateway,
+                     .request = request,
+                     .response = response,
+                     .ended = end_awaited},
+    };
+    pthread_mutex_init(&awaited.lock, NULL);
+    pthread_cond_init(&awaited.changed, NULL);
+    router_begin(&awaited.exchange);
+    pthread_mutex_lock(&awaited.lock);
+    while (!awaited.ended)
+        pthread_cond_wait(&awaited.changed, &awaited.lock);
+    pthread_mutex_unlock(&awaited.lock);
+    pthread_cond_destroy(&awaited.changed);
+    pthread_mutex_destroy(&awaited.lock);
+    return awaited.keep;
 }

@@ -21,11 +21,40 @@
 typedef enum error route_function(struct app *app, struct request *request,
                                   struct response *response);
 
+/*
+ * A request on its way, from its gateway to the last byte of the answer. The caller of router_begin
+ * fills in the first part.
+ */
+struct exchange {
+    struct router *router;
+    const struct gateway *gateway;
+    struct request *request;
+    struct response *response;
+    /*
+     * Called once, when the answer went out, perhaps by another thread. keep: as router_serve
+     * returns it. The exchange and all it points to are the caller's again.
+     */
+    void (*ended)(struct exchange *exchange, bool keep);
+
+    /* The router's. */
+    const struct route *route;
+    int64_t start_us;
+    bool body_read;
+};
+
+/*
+ * Begins a request whose answer comes when something else is done; the thread goes on with the next
+ * request. router_answer is called once, before the return or after it, by this thread or another;
+ * from then on nothing of the exchange may be used.
+ */
+typedef void route_start(struct app *app, struct exchange *exchange);
+
 struct route {
     const char *method; /* "GET" answers HEAD as well */
     const char *path;   /* exact, or with one "{id}": a whole segment, in request->id */
     route_function *run;
     size_t body_max;    /* bytes; 0 means BODY_BYTES_MAX */
+    route_start *start; /* instead of run; NULL with one */
 };
 
 struct handler {
@@ -43,9 +72,16 @@ struct router; /* a handler's routes with their metrics; thread-safe */
 struct router *router_new(struct app *app, const struct handler *handler);
 void router_free(struct router *router);
 
+/* Serves a request; its exchange has ended when this returns, or ends later. */
+void router_begin(struct exchange *exchange);
+
+/* Answers what route_start began, as route_function does by returning. */
+void router_answer(struct exchange *exchange, enum error err);
+
 /*
- * Serves one request from its gateway to the last byte of the answer. Returns false when the
- * connection must not be kept (its body was not read to the end).
+ * Serves one request from its gateway to the last byte of the answer, whatever its route is, and
+ * waits for that. Returns false when the connection must not be kept (its body was not read to the
+ * end, or the answer did not go out).
  */
 bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
                   struct response *response);

@@ -1,10 +1,12 @@
 #include "http/serve.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -12,53 +14,53 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
+#include "http/crew.h"
 #include "http/gateway_fastcgi.h"
 
 enum {
-    /* A worker's deepest frame is a response with its pages of rows, far below this. */
-    WORKER_STACK_BYTES = 512 * KIB,
     /* nginx closes an idle upstream connection long before (nginx/nginx.conf: keepalive_timeout). */
     DRAIN_IDLE_MS = 5000,
     DRAIN_POLL_MS = 20,
+    EVENTS_MAX = 64,         /* of one system call */
+    FREE_SEATS_MAX = 256,    /* what a burst took beyond is given back */
+    NO_MEMORY_PAUSE_MS = 10,
 };
 
-struct serve {
-    const struct serve_options *options;
-    int epoll_fd;
-    int stop_fd; /* an eventfd that stays readable once set: every worker sees it */
-    atomic_int connections; /* open ones, idle or busy */
-    atomic_int busy;        /* requests being served */
-    atomic_bool draining;
-
-    /*
-     * Workers that wait for events. When the last of them gets one, a parked worker takes its place,
-     * or a new one is started; a worker that finds waiting_max of them parks. Each event wakes one
-     * that sleeps, and few sleep while there is work: with one for each processor and one more, a
-     * cached read took half the processor time that it took with 64.
-     */
-    atomic_int waiting;
-    int waiting_max;
-    pthread_mutex_t lock; /* guards what follows */
-    pthread_cond_t wanted; /* parked workers wait here */
-    struct worker *workers; /* options->threads of them */
-    pthread_t *threads;
-    int started;
-    int parked;
-    bool stopping;
-};
-
-/* What a worker reuses from request to request. */
-struct worker {
+/* A request with the memory that requests reuse, one after the other. */
+struct seat {
+    struct exchange exchange; /* first: the seat is found by it */
+    struct task closing;
     struct serve *serve;
+    struct seat *next; /* of the free ones */
     struct fastcgi fastcgi;
     struct request request;
     struct response response;
 };
 
+struct serve {
+    const struct serve_options *options;
+    struct crew *crew;
+    int epoll_fd;
+    int stop_fd; /* an eventfd that stays readable once set */
+    atomic_int connections; /* open ones, idle or busy */
+    atomic_int busy;        /* requests being served */
+    atomic_bool draining;
+
+    /* Of whoever has the loop. */
+    struct epoll_event events[EVENTS_MAX];
+    int event_count;
+    int event_next;
+
+    pthread_mutex_t lock;    /* guards what follows */
+    struct seat *free_seats; /* the last used is the first taken: it is warm */
+    int free_count;
+};
+
 #ifdef __SANITIZE_THREAD__
 /*
- * A connection goes from one worker to the next through the kernel: EPOLL_CTL_MOD by the one, then
+ * A connection goes from one thread to the next through the kernel: EPOLL_CTL_MOD by the one, then
  * epoll_wait by the other. gcc 12's ThreadSanitizer takes only EPOLL_CTL_ADD for such a hand-over.
  */
 const char *__tsan_default_suppressions(void);
@@ -110,66 +112,133 @@ static void accept_connection(struct serve *serve)
         close_connection(serve, fd);
 }
 
-static void serve_connection(struct worker *worker, int fd)
+static void end_exchange(struct exchange *exchange, bool keep);
+static void close_later(struct task *task);
+
+static struct seat *new_seat(struct serve *serve)
 {
-    struct serve *serve = worker->serve;
-    if (!fastcgi_receive(&worker->fastcgi, fd)) {
-        atomic_fetch_sub(&serve->connections, 1);
-        return;
+    struct seat *seat = malloc(sizeof(*seat));
+    if (!seat)
+        return NULL;
+    seat->serve = serve;
+    seat->closing.run = close_later;
+    fastcgi_init(&seat->fastcgi);
+    request_init(&seat->request);
+    response_init(&seat->response);
+    seat->exchange = (struct exchange){
+        .router = serve->options->router,
+        .gateway = &seat->fastcgi.gateway,
+        .request = &seat->request,
+        .response = &seat->response,
+        .ended = end_exchange,
+    };
+    return seat;
+}
+
+static void free_seat(struct seat *seat)
+{
+    request_done(&seat->request);
+    response_done(&seat->response);
+    free(seat);
+}
+
+/* NULL: memory is out. */
+static struct seat *take_seat(struct serve *serve)
+{
+    pthread_mutex_lock(&serve->lock);
+    struct seat *seat = serve->free_seats;
+    if (seat) {
+        serve->free_seats = seat->next;
+        serve->free_count--;
     }
-    atomic_fetch_add(&serve->busy, 1);
-    bool keep = router_serve(serve->options->router, &worker->fastcgi.gateway, &worker->request,
-                             &worker->response);
-    int kept = fastcgi_finish(&worker->fastcgi, keep);
-    atomic_fetch_sub(&serve->busy, 1);
+    pthread_mutex_unlock(&serve->lock);
+    return seat ? seat : new_seat(serve);
+}
+
+static void leave_seat(struct seat *seat)
+{
+    struct serve *serve = seat->serve;
+    pthread_mutex_lock(&serve->lock);
+    bool kept = serve->free_count < FREE_SEATS_MAX;
+    if (kept) {
+        seat->next = serve->free_seats;
+        serve->free_seats = seat;
+        serve->free_count++;
+    }
+    pthread_mutex_unlock(&serve->lock);
+    if (!kept)
+        free_seat(seat);
+}
+
+static void finish(struct seat *seat, bool keep)
+{
+    struct serve *serve = seat->serve;
+    int kept = fastcgi_finish(&seat->fastcgi, keep);
+    leave_seat(seat);
     if (kept < 0)
         atomic_fetch_sub(&serve->connections, 1);
     else if (!watch(serve, EPOLL_CTL_MOD, kept, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
         close_connection(serve, kept);
+    /* Last: the loop ends, and its memory with it, when nothing is busy any more. */
+    atomic_fetch_sub(&serve->busy, 1);
 }
 
-static void call_worker(struct serve *serve);
-
-/* Counts the worker among those that wait, as soon as it is wanted there. False: the end has come. */
-static bool join_waiting(struct serve *serve)
+static void close_later(struct task *task)
 {
-    bool stopping = false;
-    while (!stopping && atomic_fetch_add(&serve->waiting, 1) >= serve->waiting_max) {
-        atomic_fetch_sub(&serve->waiting, 1);
-        pthread_mutex_lock(&serve->lock);
-        serve->parked++;
-        /* Looked at under the lock: either this sees that the last one left, or that one sees this. */
-        while (!serve->stopping && atomic_load(&serve->waiting) >= serve->waiting_max)
-            pthread_cond_wait(&serve->wanted, &serve->lock);
-        serve->parked--;
-        stopping = serve->stopping;
-        pthread_mutex_unlock(&serve->lock);
+    struct seat *seat = (struct seat *)((char *)task - offsetof(struct seat, closing));
+    blocking_begin();
+    finish(seat, false);
+}
+
+static void end_exchange(struct exchange *exchange, bool keep)
+{
+    struct seat *seat = (struct seat *)exchange;
+    /* Closing waits for the peer, and this thread may have more to do. */
+    if (!fastcgi_closes(&seat->fastcgi, keep) || !blocking_run(&seat->closing))
+        finish(seat, keep);
+}
+
+static void serve_connection(struct serve *serve, int fd)
+{
+    struct seat *seat = take_seat(serve);
+    if (!seat) {
+        /* The request waits where it is; memory comes back as others are answered. */
+        clock_sleep_ms(NO_MEMORY_PAUSE_MS);
+        if (!watch(serve, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
+            close_connection(serve, fd);
+        return;
     }
-    return !stopping;
+    if (!fastcgi_is_whole(fd))
+        blocking_begin();
+    if (!fastcgi_receive(&seat->fastcgi, fd)) {
+        leave_seat(seat);
+        atomic_fetch_sub(&serve->connections, 1);
+        return;
+    }
+    atomic_fetch_add(&serve->busy, 1);
+    router_begin(&seat->exchange);
 }
 
-static void *work(void *argument)
+/* Until this thread has lost the loop, or the end has come. */
+static void loop(void *context)
 {
-    struct worker *worker = argument;
-    struct serve *serve = worker->serve;
-    while (join_waiting(serve)) {
-        struct epoll_event event;
-        int count = epoll_wait(serve->epoll_fd, &event, 1, -1);
-        bool last = atomic_fetch_sub(&serve->waiting, 1) == 1;
-        if (count < 0 && errno != EINTR)
-            break;
-        if (count <= 0)
+    struct serve *serve = context;
+    while (crew_has_loop()) {
+        if (serve->event_next == serve->event_count) {
+            int count = epoll_wait(serve->epoll_fd, serve->events, EVENTS_MAX, -1);
+            assert(count >= 0 || errno == EINTR);
+            serve->event_count = count > 0 ? count : 0;
+            serve->event_next = 0;
             continue;
-        if (event.data.fd == serve->stop_fd)
-            break;
-        if (last)
-            call_worker(serve);
-        if (event.data.fd == serve->options->listen_fd)
+        }
+        int fd = serve->events[serve->event_next++].data.fd;
+        if (fd == serve->stop_fd)
+            return;
+        if (fd == serve->options->listen_fd)
             accept_connection(serve);
         else
-            serve_connection(worker, event.data.fd);
+            serve_connection(serve, fd);
     }
-    return NULL;
 }
 
 /* Waits until the kept connections are gone. Returns false when requests run on after all. */
@@ -203,33 +272,6 @@ static bool open_descriptors(struct serve *serve)
            watch(serve, EPOLL_CTL_ADD, serve->stop_fd, EPOLLIN);
 }
 
-/* With the lock held. A thread that cannot be had now is tried for again. */
-static void start_worker(struct serve *serve)
-{
-    pthread_attr_t attributes;
-    struct worker *worker = &serve->workers[serve->started];
-    worker->serve = serve;
-    fastcgi_init(&worker->fastcgi);
-    request_init(&worker->request);
-    response_init(&worker->response);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
-    if (pthread_create(&serve->threads[serve->started], &attributes, work, worker) == 0)
-        serve->started++;
-    pthread_attr_destroy(&attributes);
-}
-
-/* One more worker to wait for events: a parked one, else a new one, unless there are enough. */
-static void call_worker(struct serve *serve)
-{
-    pthread_mutex_lock(&serve->lock);
-    if (serve->parked > 0)
-        pthread_cond_signal(&serve->wanted);
-    else if (serve->started < serve->options->threads && !serve->stopping)
-        start_worker(serve);
-    pthread_mutex_unlock(&serve->lock);
-}
-
 /* Until a signal to stop comes; the background work runs meanwhile. */
 static void wait_for_stop(const struct serve_options *options, const sigset_t *signals)
 {
@@ -248,26 +290,19 @@ static void wait_for_stop(const struct serve_options *options, const sigset_t *s
             options->background(options->background_context);
 }
 
-static int count_workers(struct serve *serve)
+static void wake_loop(void *context)
 {
-    pthread_mutex_lock(&serve->lock);
-    int started = serve->started;
-    pthread_mutex_unlock(&serve->lock);
-    return started;
+    const struct serve *serve = context;
+    uint64_t one = 1;
+    (void)!write(serve->stop_fd, &one, sizeof(one)); /* fails only when it is readable already */
 }
 
-/* No worker is started from now on, and none stays parked. Returns how many there are. */
-static int stop_workers(struct serve *serve)
+static void close_descriptors(const struct serve *serve)
 {
-    uint64_t one = 1;
-    pthread_mutex_lock(&serve->lock);
-    serve->stopping = true;
-    int started = serve->started;
-    pthread_cond_broadcast(&serve->wanted);
-    pthread_mutex_unlock(&serve->lock);
-    if (started > 0 && write(serve->stop_fd, &one, sizeof(one)) != sizeof(one))
-        return -1;
-    return started;
+    if (serve->epoll_fd >= 0)
+        close(serve->epoll_fd);
+    if (serve->stop_fd >= 0)
+        close(serve->stop_fd);
 }
 
 /*
@@ -289,51 +324,37 @@ static void block_signals(sigset_t *ret_stop)
 
 enum error serve_run(const struct serve_options *options)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct serve serve = {
-        .options = options,
-        .epoll_fd = -1,
-        .stop_fd = -1,
-        .waiting_max = processors > 0 ? (int)processors + 1 : 2,
-    };
-    size_t count = (size_t)options->threads;
+    /* Not on the stack: threads that will not end use it after the return. */
+    struct serve *serve = calloc(1, sizeof(*serve));
     enum error err = ERROR_INTERNAL;
     sigset_t signals;
 
-    serve.workers = calloc(count, sizeof(*serve.workers));
-    serve.threads = calloc(count, sizeof(*serve.threads));
-    pthread_mutex_init(&serve.lock, NULL);
-    pthread_cond_init(&serve.wanted, NULL);
+    if (!serve)
+        return ERROR_INTERNAL;
+    serve->options = options;
+    serve->epoll_fd = -1;
+    serve->stop_fd = -1;
+    pthread_mutex_init(&serve->lock, NULL);
     block_signals(&signals);
-    if (!serve.workers || !serve.threads || !open_descriptors(&serve))
-        goto out;
-    call_worker(&serve);
-    if (count_workers(&serve) == 0)
+    serve->crew = crew_new(options->threads, loop, serve);
+    if (!serve->crew || !open_descriptors(serve) || !crew_start(serve->crew))
         goto out;
     if (options->on_ready)
         options->on_ready();
     wait_for_stop(options, &signals);
-    err = drain(&serve) ? ERROR_OK : ERROR_OVERLOADED;
-out:
-    /* Workers that will not end keep their memory: the process is about to exit. */
-    if (err == ERROR_OVERLOADED)
-        return err;
-    int started = stop_workers(&serve);
-    if (started < 0)
+    if (!drain(serve))
         return ERROR_OVERLOADED;
-    for (int i = 0; i < started; i++)
-        pthread_join(serve.threads[i], NULL);
-    for (int i = 0; i < started; i++) {
-        request_done(&serve.workers[i].request);
-        response_done(&serve.workers[i].response);
+    crew_stop(serve->crew, wake_loop);
+    err = ERROR_OK;
+out:
+    crew_free(serve->crew);
+    while (serve->free_seats) {
+        struct seat *seat = serve->free_seats;
+        serve->free_seats = seat->next;
+        free_seat(seat);
     }
-    if (serve.epoll_fd >= 0)
-        close(serve.epoll_fd);
-    if (serve.stop_fd >= 0)
-        close(serve.stop_fd);
-    pthread_cond_destroy(&serve.wanted);
-    pthread_mutex_destroy(&serve.lock);
-    free(serve.workers);
-    free(serve.threads);
+    close_descriptors(serve);
+    pthread_mutex_destroy(&serve->lock);
+    free(serve);
     return err;
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/blocking.h"
 #include "base/limits.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -135,6 +136,7 @@ enum error http_client_call(const struct http_call *call, struct http_answer *re
     buffer_init(&ret_answer->body, call->answer_bytes_max);
     if (!http_client_url_allowed(call->url))
         return ERROR_INVALID_PARAMETER;
+    blocking_begin(); /* making ready for the first call takes a while, too */
     CURL *handle = thread_handle();
     if (!handle)
         return ERROR_NO_MEMORY;

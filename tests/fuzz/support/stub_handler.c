@@ -116,15 +116,15 @@ static enum error limited(struct app *app, struct request *request, struct respo
 }
 
 static const struct route ROUTES[] = {
-    {"GET", "/api/stub", echo, 0},
-    {"POST", "/api/stub", post, 0},
-    {"GET", "/api/stub/{id}", echo, 0},
-    {"DELETE", "/api/stub/{id}", empty, 0},
-    {"GET", "/api/stub/list", list, 0},
-    {"GET", "/api/stub/list/who", who, 0},
-    {"GET", "/api/stub/list/stream", stream, 0},
-    {"POST", "/api/stub/list/small", post, 16},
-    {"POST", "/api/stub/list/limited", limited, 0},
+    {"GET", "/api/stub", .run = echo},
+    {"POST", "/api/stub", .run = post},
+    {"GET", "/api/stub/{id}", .run = echo},
+    {"DELETE", "/api/stub/{id}", .run = empty},
+    {"GET", "/api/stub/list", .run = list},
+    {"GET", "/api/stub/list/who", .run = who},
+    {"GET", "/api/stub/list/stream", .run = stream},
+    {"POST", "/api/stub/list/small", .run = post, .body_max = 16},
+    {"POST", "/api/stub/list/limited", .run = limited},
 };
 
 const struct handler STUB_HANDLER = {

@@ -53,6 +53,46 @@ static void test_self_test(void **state)
     assert_int_equal(before, after); /* it leaves no descriptor open */
 }
 
+/* Not before its last byte, and what was looked at is still there to be read. */
+static void test_is_whole(void **state)
+{
+    (void)state;
+    struct pair pair = make_pair();
+    struct fastcgi fastcgi;
+    struct buffer request;
+    char body[16];
+    buffer_init(&request, 65536);
+    client_request(&request, "POST", "/", TEXT_LITERAL("body"));
+    fastcgi_init(&fastcgi);
+    for (size_t i = 0; i < request.len; i++) {
+        assert_false(fastcgi_is_whole(pair.server));
+        assert_true(client_send(pair.client, (struct text){request.data + i, 1}));
+    }
+    assert_true(fastcgi_is_whole(pair.server));
+    assert_true(fastcgi_receive(&fastcgi, pair.server));
+    const struct gateway *gateway = &fastcgi.gateway;
+    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 4);
+    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 0);
+    assert_int_equal(fastcgi_finish(&fastcgi, true), pair.server);
+
+    /* One that does not fit what is looked at may well be there, and is not said to be. */
+    char *large = calloc(1, 16000);
+    assert_non_null(large);
+    buffer_reset(&request, 0);
+    client_request(&request, "POST", "/", (struct text){large, 16000});
+    assert_true(client_send(pair.client, buffer_text(&request)));
+    assert_false(fastcgi_is_whole(pair.server));
+    free(large);
+    buffer_done(&request);
+    close(pair.client);
+    close(pair.server);
+
+    pair = make_pair();
+    close(pair.client);
+    assert_true(fastcgi_is_whole(pair.server));
+    close(pair.server);
+}
+
 static void test_is_listening(void **state)
 {
     (void)state;
@@ -339,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self_test),
         cmocka_unit_test(test_is_listening),
+        cmocka_unit_test(test_is_whole),
         cmocka_unit_test(test_requests_on_one_connection),
         cmocka_unit_test(test_request_in_single_bytes),
         cmocka_unit_test(test_garbage),

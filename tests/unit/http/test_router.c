@@ -4,7 +4,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -70,16 +72,54 @@ static enum error stream_then_fail(struct app *app, struct request *request,
     return ERROR_DATABASE_UNAVAILABLE;
 }
 
+/* --- answers that come later --- */
+
+static void start_at_once(struct app *app, struct exchange *exchange)
+{
+    (void)app;
+    response_empty(exchange->response, 204);
+    router_answer(exchange, ERROR_OK);
+}
+
+static void *answer_elsewhere(void *argument)
+{
+    struct exchange *exchange = argument;
+    usleep(20000);
+    json_member_int(response_data(exchange->response, 201), "bytes",
+                    (int64_t)exchange->request->body.len);
+    response_data_end(exchange->response);
+    router_answer(exchange, ERROR_OK);
+    return NULL;
+}
+
+static void start_elsewhere(struct app *app, struct exchange *exchange)
+{
+    pthread_t thread;
+    (void)app;
+    assert_int_equal(pthread_create(&thread, NULL, answer_elsewhere, exchange), 0);
+    pthread_detach(thread);
+}
+
+static void start_and_fail(struct app *app, struct exchange *exchange)
+{
+    (void)app;
+    json_member_string(response_data(exchange->response, 200), "half", "built");
+    router_answer(exchange, ERROR_INTERNAL);
+}
+
 static const struct route ROUTES[] = {
-    {"GET", "/things", answer_list, 0},
-    {"POST", "/things", answer_body, 0},
-    {"DELETE", "/things/{id}", answer_item, 0},
-    {"GET", "/things/special", answer_list, 0},
-    {"POST", "/things/{id}/upload", answer_body, 0}, /* taken to the letter: {id} comes last */
-    {"POST", "/small", answer_body, 10},
-    {"GET", "/fail", fail_half_way, 0},
-    {"GET", "/much", write_too_much, 0},
-    {"GET", "/stream", stream_then_fail, 0},
+    {"GET", "/things", .run = answer_list},
+    {"POST", "/things", .run = answer_body},
+    {"DELETE", "/things/{id}", .run = answer_item},
+    {"GET", "/things/special", .run = answer_list},
+    {"POST", "/things/{id}/upload", .run = answer_body}, /* taken to the letter: {id} comes last */
+    {"POST", "/small", .run = answer_body, .body_max = 10},
+    {"GET", "/fail", .run = fail_half_way},
+    {"GET", "/much", .run = write_too_much},
+    {"GET", "/stream", .run = stream_then_fail},
+    {"GET", "/later/at-once", .start = start_at_once},
+    {"POST", "/later/elsewhere", .body_max = 10, .start = start_elsewhere},
+    {"GET", "/later/fail", .start = start_and_fail},
 };
 
 static const struct handler HANDLER = {
@@ -158,6 +198,10 @@ static void test_routes(void **state)
         {"DELETE", "/things", 405, "Allow: GET, HEAD, POST, OPTIONS\r\n"},
         {"GET", "/fail", 500, "\"internal_error\""},
         {"GET", "/much", 503, "Retry-After: 1\r\n"},
+        {"GET", "/later/at-once", 204, "Status: 204"},
+        {"POST", "/later/elsewhere", 201, "{\"bytes\":0}"},
+        {"GET", "/later/elsewhere", 405, "Allow: POST, OPTIONS\r\n"},
+        {"GET", "/later/fail", 500, "\"internal_error\""},
     };
     for (size_t i = 0; i < COUNT(ROWS); i++) {
         struct fixture f;
@@ -183,6 +227,8 @@ static void test_body_caps(void **state)
     } ROWS[] = {
         {"/small", 10, 201},
         {"/small", 11, 413},
+        {"/later/elsewhere", 10, 201},
+        {"/later/elsewhere", 11, 413},
         {"/things", BODY_BYTES_MAX, 201},
         {"/things", BODY_BYTES_MAX + 1, 413},
         {"/nothing", BODY_BYTES_MAX, 404}, /* read to its end all the same */

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "fastcgi_client.h"
@@ -70,6 +71,7 @@ static enum error answer_together(struct app *app, struct request *request,
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 8;
+    blocking_begin();
     pthread_mutex_lock(&lock);
     int round = rounds;
     if (++count == threads) {
@@ -99,14 +101,42 @@ static enum error stream_then_fail(struct app *app, struct request *request,
     return ERROR_DATABASE_UNAVAILABLE;
 }
 
-static const struct route ROUTES[] = {
-    {"POST", "/echo", answer_echo, 1000},
-    {"POST", "/slow", answer_slowly, 0},
-    {"GET", "/timeouts", answer_timeouts, 0},
-    {"GET", "/stream", stream_then_fail, 0},
-    {"POST", "/together", answer_together, 0},
+/* A request that nobody waits for: a thread of its own answers it, of many. */
+struct later {
+    struct task task;
+    struct exchange *exchange;
 };
-static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 5};
+
+static void answer_later(struct task *task)
+{
+    struct later *later = (struct later *)task;
+    struct exchange *exchange = later->exchange;
+    clock_sleep_ms(2);
+    free(later);
+    buffer_append_text(response_plain(exchange->response, 200, "text/plain"),
+                       buffer_text(&exchange->request->body));
+    router_answer(exchange, ERROR_OK);
+}
+
+static void start_later(struct app *app, struct exchange *exchange)
+{
+    (void)app;
+    struct later *later = malloc(sizeof(*later));
+    *later = (struct later){.task.run = answer_later, .exchange = exchange};
+    if (!blocking_run(&later->task))
+        router_answer(exchange, ERROR_INTERNAL);
+}
+
+static const struct route ROUTES[] = {
+    {"POST", "/echo", .run = answer_echo, .body_max = 1000},
+    {"POST", "/slow", .run = answer_slowly},
+    {"GET", "/timeouts", .run = answer_timeouts},
+    {"GET", "/stream", .run = stream_then_fail},
+    {"POST", "/together", .run = answer_together},
+    {"POST", "/later", .start = start_later},
+};
+static const struct handler HANDLER = {
+    .name = "test", .routes = ROUTES, .route_count = sizeof(ROUTES) / sizeof(ROUTES[0])};
 
 static struct sockaddr_un address;
 static socklen_t address_len;
@@ -287,6 +317,50 @@ static void test_threads_that_were_idle(void **state)
     }
 }
 
+/* Answers that come later, among others, until the end and all of them. */
+static void test_answers_later(void **state)
+{
+    (void)state;
+    enum { CONNECTIONS = 100, ROUNDS = 10 };
+    int fds[CONNECTIONS];
+    for (int i = 0; i < CONNECTIONS; i++)
+        fds[i] = open_connection();
+    for (int round = 1; round <= ROUNDS; round++) {
+        for (int i = 0; i < CONNECTIONS; i++)
+            send_request(fds[i], "POST", i % 3 == 0 ? "/echo" : "/later", TEXT_LITERAL("word"));
+        if (round == ROUNDS)
+            kill(server, SIGTERM);
+        for (int i = 0; i < CONNECTIONS; i++)
+            expect_end(fds[i], "word");
+    }
+    for (int i = 0; i < CONNECTIONS; i++)
+        close(fds[i]);
+    assert_int_equal(await_exit(8000), 0);
+}
+
+/* libfcgi closes a connection that is not kept, and waits for its peer, who takes its time. */
+static void test_a_peer_that_does_not_close(void **state)
+{
+    (void)state;
+    struct buffer request;
+    struct buffer answer;
+    int other = open_connection();
+    int lingering = open_connection();
+    buffer_init(&request, 1000);
+    buffer_init(&answer, 1000);
+    client_request(&request, "POST", "/echo", TEXT_LITERAL("word"));
+    request.data[10] = 0; /* FCGI_KEEP_CONN is not asked for */
+    client_send(lingering, buffer_text(&request));
+    client_answer(lingering, &answer);
+    int64_t start_ms = clock_monotonic_ms();
+    expect_echo(other, "meanwhile");
+    assert_true(clock_monotonic_ms() - start_ms < 1500);
+    close(lingering);
+    close(other);
+    buffer_done(&request);
+    buffer_done(&answer);
+}
+
 /* Who stops in the middle of a record holds one thread, and for a bounded time. */
 static void test_partial_record(void **state)
 {
@@ -445,6 +519,8 @@ int main(void)
         TEST(test_concurrent_requests),
         cmocka_unit_test_setup_teardown(test_threads_that_were_idle, start_large_server,
                                         stop_server),
+        cmocka_unit_test_setup_teardown(test_answers_later, start_large_server, stop_server),
+        TEST(test_a_peer_that_does_not_close),
         TEST(test_partial_record),
         TEST(test_broken_connections),
         TEST(test_body_above_the_cap),

@@ -186,8 +186,8 @@ static enum error stream_end(struct app *app, struct request *request, struct re
 }
 
 static const struct route ROUTES[] = {
-    {"POST", "/name", answer_name, 0},
-    {"GET", "/stream", stream_end, 0},
+    {"POST", "/name", .run = answer_name},
+    {"GET", "/stream", .run = stream_end},
 };
 static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 2};
 

@@ -1,0 +1,196 @@
+#include "http/crew.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/blocking.h"
+#include "base/limits.h"
+
+enum {
+    /* The deepest frame of a thread is a response with its pages of rows, far below this. */
+    THREAD_STACK_BYTES = 512 * KIB,
+};
+
+struct crew {
+    crew_loop *loop;
+    void *context;
+    int threads_max;
+    pthread_mutex_t lock;  /* guards what follows */
+    pthread_cond_t wanted; /* idle threads wait here */
+    struct task *first;    /* tasks, oldest first */
+    struct task **last;
+    bool loop_free; /* nobody has the loop */
+    bool stopping;
+    int idle;
+    int running; /* tasks */
+    int started;
+    atomic_bool short_handed; /* tasks wait, and nobody is there but for whoever has the loop */
+    pthread_t threads[];
+};
+
+static __thread const struct crew *looping; /* the crew whose loop this thread has */
+
+bool crew_has_loop(void)
+{
+    return looping && !atomic_load_explicit(&looping->short_handed, memory_order_relaxed);
+}
+
+struct crew *crew_new(int threads, crew_loop *loop, void *context)
+{
+    struct crew *crew = calloc(1, sizeof(*crew) + (size_t)threads * sizeof(crew->threads[0]));
+    if (!crew)
+        return NULL;
+    crew->loop = loop;
+    crew->context = context;
+    crew->threads_max = threads;
+    crew->last = &crew->first;
+    crew->loop_free = true;
+    pthread_mutex_init(&crew->lock, NULL);
+    pthread_cond_init(&crew->wanted, NULL);
+    return crew;
+}
+
+void crew_free(struct crew *crew)
+{
+    if (!crew)
+        return;
+    pthread_cond_destroy(&crew->wanted);
+    pthread_mutex_destroy(&crew->lock);
+    free(crew);
+}
+
+static void *work(void *argument);
+
+/* With the lock held. */
+static bool start_thread(struct crew *crew)
+{
+    pthread_attr_t attributes;
+    if (crew->started == crew->threads_max || crew->stopping)
+        return false;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
+    bool started = pthread_create(&crew->threads[crew->started], &attributes, work, crew) == 0;
+    pthread_attr_destroy(&attributes);
+    crew->started += started;
+    return started;
+}
+
+/* With the lock held: whether new requests come before tasks, lest those have all threads. */
+static bool enough_run_tasks(const struct crew *crew)
+{
+    return crew->running > 0 && crew->running >= crew->threads_max / 2;
+}
+
+/*
+ * With the lock held: somebody looks after the loop or the tasks, an idle thread or a new one. When
+ * there is none to be had, the first that is done does, or whoever has the loop.
+ */
+static void call(struct crew *crew)
+{
+    if (crew->idle > 0)
+        pthread_cond_signal(&crew->wanted);
+    else if (!start_thread(crew))
+        atomic_store(&crew->short_handed, crew->first && !enough_run_tasks(crew));
+}
+
+/* blocking_begin: somebody else takes the loop. */
+static void hand_over(void *context)
+{
+    struct crew *crew = context;
+    if (!looping)
+        return;
+    looping = NULL;
+    pthread_mutex_lock(&crew->lock);
+    crew->loop_free = true;
+    call(crew);
+    pthread_mutex_unlock(&crew->lock);
+}
+
+/* blocking_run. */
+static void add_task(void *context, struct task *task)
+{
+    struct crew *crew = context;
+    task->next = NULL;
+    pthread_mutex_lock(&crew->lock);
+    *crew->last = task;
+    crew->last = &task->next;
+    call(crew);
+    pthread_mutex_unlock(&crew->lock);
+}
+
+/*
+ * The oldest task, or NULL after the loop was taken. Tasks come first, what was begun before what is
+ * new, until half of the threads have one. False: the end has come.
+ */
+static bool take(struct crew *crew, struct task **ret_task)
+{
+    pthread_mutex_lock(&crew->lock);
+    while (!crew->first && !crew->loop_free && !crew->stopping) {
+        crew->idle++;
+        pthread_cond_wait(&crew->wanted, &crew->lock);
+        crew->idle--;
+    }
+    bool loop_first = crew->loop_free && enough_run_tasks(crew) && !crew->stopping;
+    struct task *task = loop_first ? NULL : crew->first;
+    bool ended = !crew->first && crew->stopping;
+    if (task) {
+        crew->running++;
+        crew->first = task->next;
+        if (!crew->first)
+            crew->last = &crew->first;
+    } else if (!ended) {
+        crew->loop_free = false;
+        looping = crew;
+    }
+    atomic_store(&crew->short_handed, false);
+    /* One thread may have been called for both. */
+    if (crew->first || crew->loop_free)
+        call(crew);
+    pthread_mutex_unlock(&crew->lock);
+    *ret_task = task;
+    return !ended;
+}
+
+static void *work(void *argument)
+{
+    static const struct blocking_hooks HOOKS = {.begin = hand_over, .run = add_task};
+    struct crew *crew = argument;
+    struct task *task;
+    blocking_set(&HOOKS, crew);
+    while (take(crew, &task)) {
+        if (task) {
+            task->run(task);
+            pthread_mutex_lock(&crew->lock);
+            crew->running--;
+            pthread_mutex_unlock(&crew->lock);
+        } else {
+            crew->loop(crew->context);
+            /* It came back with the loop, for a task or because the crew stops. */
+            hand_over(crew);
+        }
+    }
+    return NULL;
+}
+
+bool crew_start(struct crew *crew)
+{
+    pthread_mutex_lock(&crew->lock);
+    call(crew);
+    bool started = crew->started > 0;
+    pthread_mutex_unlock(&crew->lock);
+    return started;
+}
+
+void crew_stop(struct crew *crew, void (*wake)(void *context))
+{
+    pthread_mutex_lock(&crew->lock);
+    crew->stopping = true;
+    int started = crew->started;
+    pthread_cond_broadcast(&crew->wanted);
+    pthread_mutex_unlock(&crew->lock);
+    if (started > 0)
+        wake(crew->context);
+    for (int i = 0; i < started; i++)
+        pthread_join(crew->threads[i], NULL);
+}
