@@ -1,10 +1,12 @@
 /* /api/ledger: movements of tokens for other back-end services, which carry a service key. */
 #include <stdlib.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/owned_id.h"
 #include "http/body.h"
 #include "http/page.h"
+#include "observe/log.h"
 #include "runtime/entry_json.h"
 #include "runtime/handler_main.h"
 #include "runtime/idempotency.h"
@@ -94,37 +96,74 @@ static enum error answer_movement(struct response *response, int status, enum er
     return ERROR_OK;
 }
 
-static enum error post(struct app *app, struct request *request, struct response *response,
-                       bool grant)
-{
+/* A spend or a grant that no thread waits for. */
+struct posting {
+    struct task task; /* first: what is left to do, when that may wait */
+    struct app *app;
+    struct exchange *exchange;
+    struct body *body; /* owned; the texts of the order are borrowed from it */
+    struct ledger_order order;
     struct ledger_call call;
-    struct ledger_order order = {.amount = 0};
+    struct ledger_post post;
+};
+
+static void end_posting(struct posting *posting, enum error err)
+{
+    struct exchange *exchange = posting->exchange;
+    body_free(posting->body);
+    free(posting);
+    router_answer(exchange, err);
+}
+
+static void finish_posting(struct task *task)
+{
+    struct posting *posting = (struct posting *)task;
     struct ledger_answer answer;
-    struct body *body = NULL;
-    enum error err = begin(app, request, response,
-                           grant ? SERVICE_SCOPE_GRANT : SERVICE_SCOPE_SPEND, &call);
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = read_order(body, response, &order);
-    if (!err)
-        err = read_kind(body, grant, &order);
-    if (!err) {
-        err = ledger_service_post(app, &order, &call.key, &answer);
-        err = answer_movement(response, 201, err, &answer);
+    log_set_request_id(posting->exchange->request->request_id);
+    enum error err = ledger_service_post_finish(posting->app, &posting->post, &answer);
+    end_posting(posting, answer_movement(posting->exchange->response, 201, err, &answer));
+}
+
+static void posted(void *context)
+{
+    struct posting *posting = context;
+    if (!ledger_service_post_waits(&posting->post) || !blocking_run(&posting->task))
+        finish_posting(&posting->task);
+}
+
+static void post(struct app *app, struct exchange *exchange, bool grant)
+{
+    struct request *request = exchange->request;
+    struct response *response = exchange->response;
+    struct posting *posting = malloc(sizeof(*posting));
+    if (!posting) {
+        router_answer(exchange, ERROR_NO_MEMORY);
+        return;
     }
-    body_free(body);
-    return err;
+    *posting = (struct posting){.task.run = finish_posting, .app = app, .exchange = exchange};
+    enum error err = begin(app, request, response,
+                           grant ? SERVICE_SCOPE_GRANT : SERVICE_SCOPE_SPEND, &posting->call);
+    if (!err)
+        err = body_parse(request, response, &posting->body);
+    if (!err)
+        err = read_order(posting->body, response, &posting->order);
+    if (!err)
+        err = read_kind(posting->body, grant, &posting->order);
+    if (!err)
+        err = ledger_service_post_start(app, &posting->order, &posting->call.key, &posting->post,
+                                        posted, posting);
+    if (err)
+        end_posting(posting, err);
 }
 
-static enum error spend(struct app *app, struct request *request, struct response *response)
+static void spend(struct app *app, struct exchange *exchange)
 {
-    return post(app, request, response, false);
+    post(app, exchange, false);
 }
 
-static enum error grant(struct app *app, struct request *request, struct response *response)
+static void grant(struct app *app, struct exchange *exchange)
 {
-    return post(app, request, response, true);
+    post(app, exchange, true);
 }
 
 static void write_hold(struct response *response, const struct ledger_hold *hold)
@@ -454,8 +493,8 @@ static void sweep(struct app *app)
 int main(void)
 {
     static const struct route ROUTES[] = {
-        {"POST", "/api/ledger/spend", .run = spend},
-        {"POST", "/api/ledger/grant", .run = grant},
+        {"POST", "/api/ledger/spend", .start = spend},
+        {"POST", "/api/ledger/grant", .start = grant},
         {"POST", "/api/ledger/holds", .run = create_hold},
         {"POST", "/api/ledger/holds/{id}/capture", .run = capture_hold},
         {"POST", "/api/ledger/holds/{id}/release", .run = release_hold},

@@ -1272,7 +1272,7 @@ $$;
 -- length, an element a request, and answers each request by its place (1 for the first) as the
 -- function of the single request answers it. Rows are locked in the order of their users, so that
 -- two flights never wait for each other in a circle. A request hash of 0 means none.
--- Who waits for a row longer than lock_timeout, less than half of the handlers' DB_TIMEOUT_MS, is
+-- Who waits for a row longer than lock_timeout, a tenth of the handlers' DB_TIMEOUT_MS, is
 -- refused: then the requests are run one by one, so that a row somebody holds stops nobody else's.
 
 -- Many movements (ledger_post), independent of one another. Those of one user are done in the order
@@ -1287,7 +1287,7 @@ CREATE OR REPLACE FUNCTION ledger_post_flight(p_user_ids uuid[], p_ids uuid[], p
                                               p_request_hashes bigint[])
 RETURNS TABLE (place int, outcome text, balance int)
 LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
-    SET lock_timeout = '2s'
+    SET lock_timeout = '500ms'
 AS $$
 DECLARE
     present timestamp := clock_timestamp() AT TIME ZONE 'utc';
@@ -1403,7 +1403,7 @@ CREATE OR REPLACE FUNCTION hold_capture_flight(p_user_ids uuid[], p_hold_ids uui
                                                p_amounts int[], p_settle_ids uuid[],
                                                p_request_hashes bigint[])
 RETURNS TABLE (place int, outcome text, balance int)
-LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SET lock_timeout = '500ms' AS $$
 DECLARE
     answer record;
 BEGIN
@@ -1425,7 +1425,7 @@ $$;
 CREATE OR REPLACE FUNCTION claim_daily_bonus_flight(p_user_ids uuid[], p_operation_ids uuid[],
                                                     p_request_hashes bigint[])
 RETURNS TABLE (place int, outcome text, tokens_awarded int, balance int)
-LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SET lock_timeout = '500ms' AS $$
 DECLARE
     answer record;
 BEGIN
@@ -1450,7 +1450,7 @@ CREATE OR REPLACE FUNCTION record_usage_flight(p_user_ids uuid[], p_usage_ids uu
                                                p_actions text[], p_ip_addresses text[],
                                                p_request_hashes bigint[])
 RETURNS TABLE (place int, outcome text, used int, usage_limit int, reset_at timestamp)
-LANGUAGE plpgsql SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SET lock_timeout = '500ms' AS $$
 DECLARE
     answer record;
 BEGIN

@@ -96,8 +96,11 @@ enum {
     PARAMS_MAX = 16,
     COLUMNS_MAX = 24,
     POOL_SIZE_MAX = 64,
-    COALESCE_FLIGHT_MAX = 256,          /* as THREADS_MAX: more can never wait */
-    COALESCE_LANES = 2,                 /* one flight waits for the disk while one is computed */
+    COALESCE_FLIGHT_MAX = 256,
+    COALESCE_QUEUE_MAX = 1024,          /* a tenth of a second of spends; who comes then gets 503 */
+    COALESCE_LANES = 2,                 /* for small flights, and beside one that waits for a row */
+    COALESCE_SMALL = 4,                 /* items; docs/performance.md */
+    COALESCE_PATIENCE_MS = 50,          /* several times what a large flight takes */
     STATEMENT_ATTEMPTS = 3,             /* seed architecture: at most 3 attempts, 100 ms first */
     RETRY_FIRST_DELAY_MS = 100,
     PREPARED_MAX = 256,                 /* statements one connection may have prepared */

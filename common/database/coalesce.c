@@ -11,21 +11,37 @@
 #include <unistd.h>
 
 #include "base/blocking.h"
+#include "base/clock.h"
 #include "base/limits.h"
 
+/* Whom to tell of an item; done is NULL where a thread waits. */
+struct listener {
+    coalesce_done *done;
+    void *context;
+};
+
 /*
- * Items that travel together, on the queue until their leader, the first of them, takes them off.
- * Freed by whoever leaves it last. The two marks are futexes: on a condition variable every waiter
- * of a flight would wake up only to wait for the mutex, one after the other.
+ * Items that travel together, on the queue until whoever leads takes them off: the first thread that
+ * waits for one of them, or else the thread that led the flight before. Freed by whoever leaves it
+ * last. The two marks are futexes: on a condition variable every waiter of a flight would wake up
+ * only to wait for the mutex, one after the other.
  */
 struct flight {
     struct flight *next;
-    bool assigned; /* its leader was told to lead; guarded by the coalescer's lock */
-    size_t count;  /* of items; the same guard */
+    struct lane *lane; /* once it was let go; guarded by the coalescer's lock, as the next two */
+    size_t count;   /* of items */
+    size_t waiters; /* threads that wait, the leader among them */
     atomic_uint leads;
     atomic_uint done;
     atomic_size_t left; /* waiters that have still to leave */
     void *items[COALESCE_FLIGHT_MAX];
+    struct listener listeners[COALESCE_FLIGHT_MAX];
+};
+
+/* Where one flight is under way, or about to leave, at a time. */
+struct lane {
+    size_t count; /* its items, 0 without one */
+    int64_t left_ms;
 };
 
 struct coalescer {
@@ -34,7 +50,7 @@ struct coalescer {
     struct flight *first;  /* the queue, oldest first; the last one takes more items */
     struct flight *newest; /* NULL when the queue is empty */
     size_t queued;         /* items in it */
-    size_t leaders;
+    struct lane lanes[];   /* options.lanes of them */
 };
 
 static void mark(atomic_uint *futex, int waiters)
@@ -53,7 +69,8 @@ struct coalescer *coalescer_new(const struct coalescer_options *options)
 {
     assert(options->lanes > 0 && options->flight_max > 0 &&
            options->flight_max <= COALESCE_FLIGHT_MAX);
-    struct coalescer *coalescer = calloc(1, sizeof(*coalescer));
+    struct coalescer *coalescer =
+        calloc(1, sizeof(*coalescer) + options->lanes * sizeof(coalescer->lanes[0]));
     if (!coalescer)
         return NULL;
     coalescer->options = *options;
@@ -65,28 +82,82 @@ void coalescer_free(struct coalescer *coalescer)
 {
     if (!coalescer)
         return;
-    assert(coalescer->queued == 0 && coalescer->leaders == 0);
+    assert(coalescer->queued == 0);
     pthread_mutex_destroy(&coalescer->lock);
     free(coalescer);
 }
 
-/* Runs a flight that is off the queue, then lets the next one go. */
-static void run(struct coalescer *coalescer, void *const *items, size_t count)
+/*
+ * With the lock held: the lane a flight may leave in, or NULL. Two small flights cost more than one
+ * that is twice as large, so whoever comes while a large one is out waits for it; but not for one
+ * that waits itself, for a row that somebody holds.
+ */
+static struct lane *open_lane(struct coalescer *coalescer)
 {
-    coalescer->options.run(coalescer->options.context, items, count);
-    pthread_mutex_lock(&coalescer->lock);
-    /*
-     * A flight that another lane has let go already, and whose leader has not woken up yet, cannot
-     * go twice: this lane is free for whoever finds the queue empty.
-     */
-    if (coalescer->first && !coalescer->first->assigned) {
-        coalescer->first->assigned = true;
-        /* Under the lock, which its leader needs first of all: it cannot be gone meanwhile. */
-        mark(&coalescer->first->leads, 1);
-    } else {
-        coalescer->leaders--;
+    struct lane *open = NULL;
+    size_t flying = 0;
+    int64_t now_ms = clock_monotonic_ms();
+    for (size_t i = 0; i < coalescer->options.lanes; i++) {
+        struct lane *lane = &coalescer->lanes[i];
+        if (lane->count == 0)
+            open = lane;
+        else if (now_ms - lane->left_ms < COALESCE_PATIENCE_MS)
+            flying += lane->count;
     }
+    return flying <= COALESCE_SMALL ? open : NULL;
+}
+
+/* With the lock held. */
+static void leave_in(struct lane *lane, size_t count)
+{
+    lane->count = count;
+    lane->left_ms = clock_monotonic_ms();
+}
+
+/* With the lock held. */
+static void take_off(struct coalescer *coalescer, struct flight *flight, struct lane *lane)
+{
+    assert(coalescer->first == flight);
+    coalescer->first = flight->next;
+    if (!coalescer->first)
+        coalescer->newest = NULL;
+    coalescer->queued -= flight->count;
+    leave_in(lane, flight->count);
+    flight->lane = lane;
+    /* Off the queue nobody joins it: the numbers are final. */
+    atomic_store(&flight->left, flight->waiters);
+}
+
+/*
+ * With the lock held: the next flight, off the queue, when it may leave and no thread waits that
+ * could lead it; one that does is told to.
+ */
+static struct flight *let_go(struct coalescer *coalescer)
+{
+    struct flight *next = coalescer->first;
+    /* One that was let go already, and whose leader has not woken up yet, cannot go twice. */
+    struct lane *lane = next && !next->lane ? open_lane(coalescer) : NULL;
+    if (!lane)
+        return NULL;
+    if (next->waiters == 0) {
+        take_off(coalescer, next, lane);
+        return next;
+    }
+    next->lane = lane;
+    leave_in(lane, next->count);
+    /* Under the lock, which its leader needs first of all: it cannot be gone meanwhile. */
+    mark(&next->leads, 1);
+    return NULL;
+}
+
+/* After a flight: lets the next one go, as let_go. */
+static struct flight *pass_on(struct coalescer *coalescer, struct lane *lane)
+{
+    pthread_mutex_lock(&coalescer->lock);
+    lane->count = 0;
+    struct flight *next = let_go(coalescer);
     pthread_mutex_unlock(&coalescer->lock);
+    return next;
 }
 
 static void leave(struct flight *flight)
@@ -95,21 +166,39 @@ static void leave(struct flight *flight)
         free(flight);
 }
 
+/* Tells everybody that a flight has been run. Its waiters may free it. */
+static void deliver(struct flight *flight)
+{
+    size_t waiters = flight->waiters;
+    for (size_t i = 0; i < flight->count; i++)
+        if (flight->listeners[i].done)
+            flight->listeners[i].done(flight->listeners[i].context);
+    if (waiters == 0)
+        free(flight);
+    else
+        mark(&flight->done, INT_MAX);
+}
+
+/* Runs a flight that is off the queue, and those after it that nobody else could lead. */
 static void lead(struct coalescer *coalescer, struct flight *flight)
 {
-    wait_for(&flight->leads);
-    pthread_mutex_lock(&coalescer->lock);
-    assert(coalescer->first == flight);
-    coalescer->first = flight->next;
-    if (!coalescer->first)
-        coalescer->newest = NULL;
-    coalescer->queued -= flight->count;
-    pthread_mutex_unlock(&coalescer->lock);
-    /* Off the queue nobody joins it: the count is final. */
-    atomic_store(&flight->left, flight->count);
-    run(coalescer, flight->items, flight->count);
-    mark(&flight->done, INT_MAX);
-    leave(flight);
+    while (flight) {
+        coalescer->options.run(coalescer->options.context, flight->items, flight->count);
+        struct flight *next = pass_on(coalescer, flight->lane);
+        deliver(flight);
+        flight = next;
+    }
+}
+
+/* Runs an item for which there was a lane, without a flight of its own. */
+static void lead_alone(struct coalescer *coalescer, struct lane *lane, void *item,
+                       const struct listener *listener)
+{
+    coalescer->options.run(coalescer->options.context, &item, 1);
+    struct flight *next = pass_on(coalescer, lane);
+    if (listener->done)
+        listener->done(listener->context);
+    lead(coalescer, next);
 }
 
 /* With the lock held: the flight at the end of the queue that has room, perhaps a new one. */
@@ -122,8 +211,9 @@ static struct flight *open_flight(struct coalescer *coalescer)
     if (!flight)
         return NULL;
     flight->next = NULL;
-    flight->assigned = false;
+    flight->lane = NULL;
     flight->count = 0;
+    flight->waiters = 0;
     atomic_init(&flight->leads, 0);
     atomic_init(&flight->done, 0);
     atomic_init(&flight->left, 0);
@@ -135,31 +225,85 @@ static struct flight *open_flight(struct coalescer *coalescer)
     return flight;
 }
 
-enum error coalescer_submit(struct coalescer *coalescer, void *item)
+/* With the lock held: puts the item on the queue. NULL: there is no room, or no memory. */
+static struct flight *enqueue(struct coalescer *coalescer, void *item,
+                              const struct listener *listener)
 {
-    pthread_mutex_lock(&coalescer->lock);
-    if (coalescer->leaders < coalescer->options.lanes && !coalescer->first) {
-        coalescer->leaders++;
-        pthread_mutex_unlock(&coalescer->lock);
-        run(coalescer, &item, 1);
-        return ERROR_OK;
-    }
     bool full = coalescer->queued >= coalescer->options.queue_max;
     struct flight *flight = full ? NULL : open_flight(coalescer);
-    if (!flight) {
-        pthread_mutex_unlock(&coalescer->lock);
-        return full ? ERROR_OVERLOADED : ERROR_NO_MEMORY;
-    }
-    bool leads = flight->count == 0;
-    flight->items[flight->count++] = item;
+    if (!flight)
+        return NULL;
+    flight->items[flight->count] = item;
+    flight->listeners[flight->count++] = *listener;
+    flight->waiters += !listener->done;
     coalescer->queued++;
+    return flight;
+}
+
+/*
+ * Runs the item when it may leave at once, and returns no flight. Else puts it on the queue, and lets
+ * go what may leave by now. ret_leads: whether the calling thread is the first that waits for the
+ * flight.
+ */
+static enum error submit(struct coalescer *coalescer, void *item, const struct listener *listener,
+                         struct flight **ret_flight, bool *ret_leads)
+{
+    pthread_mutex_lock(&coalescer->lock);
+    struct lane *lane = coalescer->first ? NULL : open_lane(coalescer);
+    *ret_flight = NULL;
+    if (lane) {
+        leave_in(lane, 1);
+        pthread_mutex_unlock(&coalescer->lock);
+        lead_alone(coalescer, lane, item, listener);
+        return ERROR_OK;
+    }
+    struct flight *leaving = NULL;
+    struct flight *flight = enqueue(coalescer, item, listener);
+    /* A flight that leaves makes room. */
+    if (!flight) {
+        leaving = let_go(coalescer);
+        flight = enqueue(coalescer, item, listener);
+    }
+    if (flight)
+        *ret_leads = !listener->done && flight->waiters == 1;
+    if (!leaving)
+        leaving = let_go(coalescer);
+    enum error err = flight ? ERROR_OK : ERROR_OVERLOADED;
+    if (!flight && coalescer->queued < coalescer->options.queue_max)
+        err = ERROR_NO_MEMORY;
     pthread_mutex_unlock(&coalescer->lock);
+    *ret_flight = flight;
+    lead(coalescer, leaving);
+    return err;
+}
+
+enum error coalescer_start(struct coalescer *coalescer, void *item, coalesce_done *done,
+                           void *context)
+{
+    struct listener listener = {.done = done, .context = context};
+    struct flight *flight;
+    bool leads;
+    return submit(coalescer, item, &listener, &flight, &leads);
+}
+
+enum error coalescer_submit(struct coalescer *coalescer, void *item)
+{
+    struct listener nobody = {.done = NULL};
+    struct flight *flight;
+    bool leads = false;
+    enum error err = submit(coalescer, item, &nobody, &flight, &leads);
+    if (err || !flight)
+        return err;
     blocking_begin();
     if (leads) {
+        wait_for(&flight->leads);
+        pthread_mutex_lock(&coalescer->lock);
+        take_off(coalescer, flight, flight->lane);
+        pthread_mutex_unlock(&coalescer->lock);
         lead(coalescer, flight);
     } else {
         wait_for(&flight->done);
-        leave(flight);
     }
+    leave(flight);
     return ERROR_OK;
 }

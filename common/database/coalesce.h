@@ -2,7 +2,8 @@
  * Group commit in the client: requests that arrive while a statement is out share the next one.
  *
  * The first thread that finds no flight under way leads: it takes everything queued, runs it as one
- * statement, hands out the results, and passes the lead to a thread that queued meanwhile. There is
+ * statement, hands out the results, and passes the lead to a thread that waits in the queue; when
+ * none does, because all items there were started by threads that went on, it leads again. There is
  * no timer and nothing to tune: alone, a request is a flight of one with no wait; under load a flight
  * is what arrived during the last one. (The group commit of database servers, DeWitt et al., SIGMOD
  * 1984, done before the network.) Thread-safe.
@@ -16,8 +17,8 @@
 struct coalescer;
 
 /*
- * Runs a flight of 1 to flight_max items and leaves each one's result in it. Called by one of the
- * waiting threads, by at most `lanes` of them at a time.
+ * Runs a flight of 1 to flight_max items and leaves each one's result in it. Called by a thread that
+ * added an item, by at most `lanes` of them at a time.
  */
 typedef void coalesce_run(void *context, void *const *items, size_t count);
 
@@ -39,3 +40,16 @@ void coalescer_free(struct coalescer *coalescer);
  * ERROR_OVERLOADED: the queue is full, ERROR_NO_MEMORY: the item was not run.
  */
 enum error coalescer_submit(struct coalescer *coalescer, void *item) MUST_CHECK;
+
+/* Called when an item has been run, by the thread that led; those of its flight wait for the return. */
+typedef void coalesce_done(void *context);
+
+/*
+ * Adds an item and does not wait: done is called with context, perhaps before the return. A thread
+ * that finds no flight under way leads all the same, and comes back when the queue is empty.
+ * item: the caller's, borrowed until done. Errors as coalescer_submit, without a call of done.
+ * Both kinds may share a queue, but a thread that submits may have to lead flights of started items
+ * before it returns: better have a queue for each.
+ */
+enum error coalescer_start(struct coalescer *coalescer, void *item, coalesce_done *done,
+                           void *context) MUST_CHECK;

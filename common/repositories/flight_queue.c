@@ -46,7 +46,7 @@ struct flight_queues *flight_queues_new(struct database *database)
         struct coalescer_options options = {
             .lanes = COALESCE_LANES,
             .flight_max = COALESCE_FLIGHT_MAX,
-            .queue_max = THREADS_MAX,
+            .queue_max = COALESCE_QUEUE_MAX,
             .run = run,
             .context = queue,
         };
@@ -81,4 +81,10 @@ enum error flight_queues_run(struct flight_queues *queues, enum flight_of kind, 
     if (head->alone)
         flight_run_alone(queue->database, queue->kind, item);
     return head->err;
+}
+
+enum error flight_queues_start(struct flight_queues *queues, enum flight_of kind, void *item,
+                               flight_done *done, void *context)
+{
+    return coalescer_start(queues->queues[kind].coalescer, item, done, context);
 }

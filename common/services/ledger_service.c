@@ -93,31 +93,65 @@ static enum error find_done(struct app *app, struct movement_item *item)
     return err;
 }
 
-static enum error post_once(struct app *app, struct movement_item *item)
+static enum error post_alone(struct app *app, struct movement_item *item)
 {
     struct cache_write write;
     begin_write(app, &item->movement.user_id, &write);
-    enum error err = flight_queues_run(app->flights, FLIGHT_MOVEMENT, item);
+    flight_run_alone(app->database, &ledger_repository_movements, item);
     cache_write_end(app->cache, &write);
-    return err == ERROR_CONFLICT ? find_done(app, item) : err;
+    return item->flight.err;
 }
 
-enum error ledger_service_post(struct app *app, const struct ledger_order *order,
-                               const struct operation_key *key, struct ledger_answer *ret_answer)
+/* What is left to do after a movement was tried; it may wait for the database. */
+static enum error settle(struct app *app, struct movement_item *item,
+                         struct ledger_answer *ret_answer)
 {
-    /* The id is made of the id the caller sent, so that it stays the same after a link. */
-    struct operation operation = operation_make(key, &order->user_id);
-    struct movement_item item = {.movement = movement_of(order, &operation)};
-    enum error err = post_once(app, &item);
-    if (!err && item.answer.outcome == LEDGER_NO_ACCOUNT) {
-        err = follow(app, &item.movement.user_id);
+    enum error err = item->flight.err;
+    if (err == ERROR_CONFLICT)
+        err = find_done(app, item);
+    if (!err && item->answer.outcome == LEDGER_NO_ACCOUNT) {
+        err = follow(app, &item->movement.user_id);
         if (!err)
-            err = post_once(app, &item);
+            err = post_alone(app, item);
+        if (err == ERROR_CONFLICT)
+            err = find_done(app, item);
     }
     if (err)
         return err;
-    *ret_answer = answer_of(&item);
-    return error_of(item.answer.outcome);
+    *ret_answer = answer_of(item);
+    return error_of(item->answer.outcome);
+}
+
+enum error ledger_service_post_start(struct app *app, const struct ledger_order *order,
+                                     const struct operation_key *key, struct ledger_post *post,
+                                     void (*done)(void *context), void *context)
+{
+    /* The id is made of the id the caller sent, so that it stays the same after a link. */
+    struct operation operation = operation_make(key, &order->user_id);
+    *post = (struct ledger_post){.item = {.movement = movement_of(order, &operation)}};
+    begin_write(app, &order->user_id, &post->write);
+    enum error err = flight_queues_start(app->flights, FLIGHT_MOVEMENT, &post->item, done, context);
+    if (err)
+        cache_write_end(app->cache, &post->write);
+    return err;
+}
+
+bool ledger_service_post_waits(const struct ledger_post *post)
+{
+    const struct flight_item *head = &post->item.flight;
+    return head->alone || head->err == ERROR_CONFLICT ||
+           (!head->err && post->item.answer.outcome == LEDGER_NO_ACCOUNT);
+}
+
+enum error ledger_service_post_finish(struct app *app, struct ledger_post *post,
+                                      struct ledger_answer *ret_answer)
+{
+    struct movement_item *item = &post->item;
+    /* Here and not by whoever led the flight: nobody else waits for what its row waits for. */
+    if (item->flight.alone)
+        flight_run_alone(app->database, &ledger_repository_movements, item);
+    cache_write_end(app->cache, &post->write);
+    return settle(app, item, ret_answer);
 }
 
 static enum error post_flight(struct app *app, struct movement_item *const *items, size_t count)
@@ -135,19 +169,6 @@ static enum error post_flight(struct app *app, struct movement_item *const *item
     return err;
 }
 
-static enum error settle(struct app *app, struct movement_item *flown, struct ledger_item *item)
-{
-    enum error err = flown->flight.err;
-    if (err == ERROR_CONFLICT)
-        err = find_done(app, flown);
-    if (err)
-        return err;
-    if (flown->answer.outcome == LEDGER_NO_ACCOUNT)
-        return ledger_service_post(app, &item->order, &item->key, &item->answer);
-    item->answer = answer_of(flown);
-    return error_of(flown->answer.outcome);
-}
-
 enum error ledger_service_post_many(struct app *app, struct ledger_item *items, size_t count)
 {
     struct movement_item *flown = calloc(count, sizeof(*flown));
@@ -162,7 +183,7 @@ enum error ledger_service_post_many(struct app *app, struct ledger_item *items, 
     }
     err = post_flight(app, flight, count);
     for (size_t i = 0; !err && i < count; i++)
-        items[i].err = settle(app, &flown[i], &items[i]);
+        items[i].err = settle(app, &flown[i], &items[i].answer);
 out:
     free(flown);
     free(flight);

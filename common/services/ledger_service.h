@@ -14,6 +14,7 @@
 #include "base/app.h"
 #include "base/error.h"
 #include "base/uuid.h"
+#include "cache/cache.h"
 #include "repositories/ledger_repository.h"
 #include "repositories/token_repository.h"
 #include "services/operation.h"
@@ -34,20 +35,37 @@ struct ledger_order {
     struct text description; /* absent: none */
 };
 
+/* A movement on its way; the service's own. */
+struct ledger_post {
+    struct movement_item item;
+    struct cache_write write;
+};
+
 /*
- * ERROR_INSUFFICIENT_TOKENS (ret_answer->balance is filled), ERROR_BALANCE_LIMIT,
- * ERROR_USER_NOT_FOUND, ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS, or those of the
- * database layer. key may be NULL.
+ * Starts a movement and does not wait for it. done is called with context once it was tried, perhaps
+ * before the return and perhaps by a thread that serves others, which must not be made to wait: it
+ * calls ledger_service_post_finish there only if ledger_service_post_waits says that it does not.
+ * order, its texts, key and post: the caller's, kept until ledger_service_post_finish returns; key
+ * may be NULL. An error: nothing was done and done is not called.
  */
-enum error ledger_service_post(struct app *app, const struct ledger_order *order,
-                               const struct operation_key *key,
-                               struct ledger_answer *ret_answer) MUST_CHECK;
+enum error ledger_service_post_start(struct app *app, const struct ledger_order *order,
+                                     const struct operation_key *key, struct ledger_post *post,
+                                     void (*done)(void *context), void *context) MUST_CHECK;
+bool ledger_service_post_waits(const struct ledger_post *post);
+
+/*
+ * Called once after done. ERROR_INSUFFICIENT_TOKENS (ret_answer->balance is filled),
+ * ERROR_BALANCE_LIMIT, ERROR_USER_NOT_FOUND, ERROR_IDEMPOTENCY_KEY_REUSED,
+ * ERROR_IDEMPOTENCY_IN_PROGRESS, or those of the database layer.
+ */
+enum error ledger_service_post_finish(struct app *app, struct ledger_post *post,
+                                      struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* One of a batch: its own key, its own outcome. */
 struct ledger_item {
     struct ledger_order order;
     struct operation_key key;
-    enum error err; /* result: as ledger_service_post */
+    enum error err; /* result: as ledger_service_post_finish */
     struct ledger_answer answer;
 };
 
@@ -62,7 +80,7 @@ struct ledger_hold {
     bool replayed;
 };
 
-/* Errors as ledger_service_post; ret_hold->balance is filled for ERROR_INSUFFICIENT_TOKENS. */
+/* Errors as ledger_service_post_finish; ret_hold->balance is filled for ERROR_INSUFFICIENT_TOKENS. */
 enum error ledger_service_hold(struct app *app, const struct ledger_order *order,
                                int32_t ttl_seconds, const struct operation_key *key,
                                struct ledger_hold *ret_hold) MUST_CHECK;
@@ -81,7 +99,7 @@ enum error ledger_service_release(struct app *app, const struct uuid *user_id,
                                   const struct uuid *hold_id,
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 
-/* ERROR_ALREADY_REVERSED, ERROR_NOT_FOUND, else as ledger_service_post. */
+/* ERROR_ALREADY_REVERSED, ERROR_NOT_FOUND, else as ledger_service_post_finish. */
 enum error ledger_service_reverse(struct app *app, const struct uuid *user_id,
                                   const struct uuid *entry_id, const struct operation_key *key,
                                   struct ledger_answer *ret_answer) MUST_CHECK;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "database/coalesce.h"
 
 enum { THREADS = 32, ROUNDS = 200, LANES = 2, FLIGHT_MAX = 8 };
@@ -28,6 +29,7 @@ struct recorder {
     atomic_int largest;
     atomic_int flights;
     atomic_bool hold;     /* flights wait while this is set */
+    atomic_int hold_only; /* and while not 0, those of at least so many items */
 };
 
 static void raise_to(atomic_int *most, int value)
@@ -43,7 +45,8 @@ static void run(void *context, void *const *items, size_t count)
     raise_to(&recorder->most_out, atomic_fetch_add(&recorder->out, 1) + 1);
     raise_to(&recorder->largest, (int)count);
     atomic_fetch_add(&recorder->flights, 1);
-    while (atomic_load(&recorder->hold))
+    while (atomic_load(&recorder->hold) ||
+           (atomic_load(&recorder->hold_only) && (int)count >= atomic_load(&recorder->hold_only)))
         usleep(100);
     for (size_t i = 0; i < count; i++) {
         struct item *item = items[i];
@@ -167,12 +170,213 @@ static void test_queue_is_bounded(void **state)
     coalescer_free(coalescer);
 }
 
+/* --- items that no thread waits for --- */
+
+struct started {
+    struct item item; /* first: the item is found by it */
+    atomic_int done;
+};
+
+static void note_done(void *context)
+{
+    struct started *started = context;
+    atomic_fetch_add(&started->done, 1);
+}
+
+static void test_start_alone(void **state)
+{
+    (void)state;
+    struct recorder recorder = {.hold = false};
+    struct coalescer *coalescer = make(&recorder, 1, 4);
+    struct started one = {.item.value = 7};
+    assert_int_equal(coalescer_start(coalescer, &one, note_done, &one), ERROR_OK);
+    assert_int_equal(atomic_load(&one.done), 1);
+    assert_int_equal(one.item.result, 14);
+    coalescer_free(coalescer);
+}
+
+enum { STARTED = 400 };
+
+struct starter {
+    struct coalescer *coalescer;
+    struct started *all;
+    int refused;
+};
+
+static void *start_many(void *argument)
+{
+    struct starter *starter = argument;
+    for (int i = 0; i < STARTED; i++) {
+        struct started *started = &starter->all[i];
+        started->item.value = i;
+        enum error err = coalescer_start(starter->coalescer, started, note_done, started);
+        starter->refused += err != ERROR_OK;
+    }
+    return NULL;
+}
+
+static bool all_done(struct started *all, int count)
+{
+    bool done = false;
+    for (int wait = 0; wait < 10000 && !done; wait++) {
+        done = true;
+        for (int i = 0; i < count && done; i++)
+            done = atomic_load(&all[i].done) > 0;
+        if (!done)
+            usleep(1000);
+    }
+    return done;
+}
+
+/* Threads that start and threads that wait share flights; every item is run and told of once. */
+static void test_started_and_submitted(void **state)
+{
+    (void)state;
+    enum { STARTERS = 4, WAITERS = 8 };
+    struct recorder recorder = {.hold = false};
+    struct coalescer *coalescer = make(&recorder, LANES, STARTERS * STARTED + WAITERS);
+    struct started *all = calloc(STARTERS * STARTED, sizeof(*all));
+    struct starter starters[STARTERS];
+    struct submitter submitters[WAITERS];
+    pthread_t threads[STARTERS + WAITERS];
+    assert_non_null(all);
+    for (int i = 0; i < STARTERS; i++) {
+        starters[i] = (struct starter){.coalescer = coalescer, .all = all + (size_t)i * STARTED};
+        pthread_create(&threads[i], NULL, start_many, &starters[i]);
+    }
+    for (int i = 0; i < WAITERS; i++) {
+        submitters[i] = (struct submitter){.coalescer = coalescer, .first = i * ROUNDS};
+        pthread_create(&threads[STARTERS + i], NULL, submit_many, &submitters[i]);
+    }
+    for (int i = 0; i < STARTERS + WAITERS; i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < WAITERS; i++)
+        assert_int_equal(submitters[i].wrong, 0);
+    assert_true(all_done(all, STARTERS * STARTED));
+    for (int i = 0; i < STARTERS * STARTED; i++) {
+        assert_int_equal(starters[i / STARTED].refused, 0);
+        assert_int_equal(atomic_load(&all[i].done), 1);
+        assert_int_equal(all[i].item.runs, 1);
+        assert_int_equal(all[i].item.result, 2 * (i % STARTED));
+    }
+    assert_true(atomic_load(&recorder.most_out) <= LANES);
+    free(all);
+    coalescer_free(coalescer);
+}
+
+static void *start_one(void *argument)
+{
+    struct starter *starter = argument;
+    starter->refused =
+        coalescer_start(starter->coalescer, starter->all, note_done, starter->all) != ERROR_OK;
+    return NULL;
+}
+
+static void start_in_thread(struct starter *starter, pthread_t *thread)
+{
+    assert_int_equal(pthread_create(thread, NULL, start_one, starter), 0);
+}
+
+/*
+ * A large flight that does not come back, as when somebody holds a row it needs: who comes at once
+ * waits for it, who comes later does not, and takes the first one along.
+ */
+static void test_a_flight_that_does_not_come_back(void **state)
+{
+    (void)state;
+    enum { LARGE = COALESCE_SMALL + 1, BEFORE = 2 };
+    struct recorder recorder = {.hold = true};
+    struct coalescer *coalescer = make(&recorder, LANES, 64);
+    struct started items[BEFORE + LARGE + 2] = {{.item.value = 0}};
+    struct starter starters[BEFORE + 1];
+    pthread_t threads[BEFORE + 1];
+    /* Both lanes are out with one item each; a large flight gathers. */
+    for (int i = 0; i < BEFORE; i++) {
+        starters[i] = (struct starter){.coalescer = coalescer, .all = &items[i]};
+        start_in_thread(&starters[i], &threads[i]);
+    }
+    while (atomic_load(&recorder.out) < BEFORE)
+        usleep(100);
+    for (int i = 0; i < LARGE; i++) {
+        struct started *item = &items[BEFORE + i];
+        assert_int_equal(coalescer_start(coalescer, item, note_done, item), ERROR_OK);
+    }
+    atomic_store(&recorder.hold_only, LARGE);
+    atomic_store(&recorder.hold, false);
+    while (atomic_load(&recorder.flights) < BEFORE + 1)
+        usleep(100);
+    assert_true(all_done(items, BEFORE));
+    /* It is out, and stays. */
+    struct started *first = &items[BEFORE + LARGE];
+    struct started *second = first + 1;
+    assert_int_equal(coalescer_start(coalescer, first, note_done, first), ERROR_OK);
+    usleep(1000 * (COALESCE_PATIENCE_MS + 20));
+    starters[BEFORE] = (struct starter){.coalescer = coalescer, .all = second};
+    start_in_thread(&starters[BEFORE], &threads[BEFORE]);
+    assert_true(all_done(first, 2));
+    assert_int_equal(atomic_load(&items[BEFORE].done), 0);
+    atomic_store(&recorder.hold_only, 0);
+    assert_true(all_done(items, BEFORE + LARGE + 2));
+    for (int i = 0; i <= BEFORE; i++)
+        pthread_join(threads[i], NULL);
+    coalescer_free(coalescer);
+}
+
+/* A queue that is full beside a flight that does not come back: the free lane empties it. */
+static void test_a_full_queue_beside_a_held_flight(void **state)
+{
+    (void)state;
+    enum { LARGE = COALESCE_SMALL + 1, QUEUE = LARGE };
+    struct recorder recorder = {.hold = true};
+    struct coalescer *coalescer = make(&recorder, LANES, QUEUE);
+    struct started items[LANES + LARGE + QUEUE + 1] = {{.item.value = 0}};
+    struct starter starters[LANES + 1];
+    pthread_t threads[LANES + 1];
+    for (int i = 0; i < LANES; i++) {
+        starters[i] = (struct starter){.coalescer = coalescer, .all = &items[i]};
+        start_in_thread(&starters[i], &threads[i]);
+    }
+    while (atomic_load(&recorder.out) < LANES)
+        usleep(100);
+    for (int i = 0; i < LARGE; i++) {
+        struct started *item = &items[LANES + i];
+        assert_int_equal(coalescer_start(coalescer, item, note_done, item), ERROR_OK);
+    }
+    atomic_store(&recorder.hold_only, LARGE);
+    atomic_store(&recorder.hold, false);
+    assert_true(all_done(items, LANES));
+    while (atomic_load(&recorder.flights) < LANES + 1)
+        usleep(100);
+    for (int i = 0; i < QUEUE; i++) {
+        struct started *item = &items[LANES + LARGE + i];
+        assert_int_equal(coalescer_start(coalescer, item, note_done, item), ERROR_OK);
+    }
+    usleep(1000 * (COALESCE_PATIENCE_MS + 20));
+    struct started *last = &items[LANES + LARGE + QUEUE];
+    starters[LANES] = (struct starter){.coalescer = coalescer, .all = last};
+    start_in_thread(&starters[LANES], &threads[LANES]);
+    /* What was queued is out as well; it is as large, so it stays until both may go. */
+    for (int wait = 0; wait < 5000 && atomic_load(&recorder.out) < LANES; wait++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&recorder.out), LANES);
+    atomic_store(&recorder.hold_only, 0);
+    assert_true(all_done(items, LANES + LARGE + QUEUE + 1));
+    for (int i = 0; i <= LANES; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(starters[LANES].refused, 0);
+    coalescer_free(coalescer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_many_threads),
         cmocka_unit_test(test_queue_is_bounded),
+        cmocka_unit_test(test_start_alone),
+        cmocka_unit_test(test_started_and_submitted),
+        cmocka_unit_test(test_a_flight_that_does_not_come_back),
+        cmocka_unit_test(test_a_full_queue_beside_a_held_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
