@@ -353,6 +353,7 @@ shared_buffers = ${buffers_mb}MB
 effective_cache_size = 1GB
 # After a checkpoint the first change of a page logs the whole page, and a log file that is used again
 # need not be made: few checkpoints, and files kept for the busy hours.
+wal_compression = lz4
 checkpoint_timeout = 15min
 max_wal_size = 2GB
 min_wal_size = 512MB
