@@ -1,9 +1,11 @@
 #include "base/blocking.h"
 
+#include <assert.h>
 #include <stddef.h>
 
 static __thread const struct blocking_hooks *called;
 static __thread void *called_with;
+static __thread struct task *deferred;
 
 void blocking_begin(void)
 {
@@ -22,4 +24,18 @@ void blocking_set(const struct blocking_hooks *hooks, void *context)
 {
     called = hooks;
     called_with = context;
+}
+
+void blocking_defer(struct task *task)
+{
+    assert(!deferred);
+    deferred = task;
+}
+
+void blocking_idle(void)
+{
+    struct task *task = deferred;
+    deferred = NULL;
+    if (task)
+        task->run(task);
 }

@@ -179,15 +179,37 @@ static void deliver(struct flight *flight)
         mark(&flight->done, INT_MAX);
 }
 
-/* Runs a flight that is off the queue, and those after it that nobody else could lead. */
+/* The answers of a flight that has been run. */
+struct delivery {
+    struct task task;
+    struct flight *flight; /* NULL without one */
+};
+
+static void run_delivery(struct task *task)
+{
+    struct delivery *delivery = (struct delivery *)task;
+    deliver(delivery->flight);
+    delivery->flight = NULL;
+}
+
+/*
+ * Runs a flight that is off the queue, and those after it that nobody else could lead. The answers of
+ * one are given out while the next is out.
+ */
 static void lead(struct coalescer *coalescer, struct flight *flight)
 {
+    struct delivery delivery = {.task = {.run = run_delivery}};
     while (flight) {
+        if (delivery.flight)
+            blocking_defer(&delivery.task);
         coalescer->options.run(coalescer->options.context, flight->items, flight->count);
+        blocking_idle(); /* where the run had nothing to wait for */
         struct flight *next = pass_on(coalescer, flight->lane);
-        deliver(flight);
+        delivery.flight = flight;
         flight = next;
     }
+    if (delivery.flight)
+        deliver(delivery.flight);
 }
 
 /* Runs an item for which there was a lane, without a flight of its own. */

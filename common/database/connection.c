@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
 #include "database/wire.h"
 
@@ -175,6 +176,7 @@ static void fill_failure(struct reply *reply, const PGresult *result)
 static void collect(struct connection *connection, int64_t deadline_ms, struct reply *reply)
 {
     bool failed = false;
+    blocking_idle();
     for (;;) {
         while (PQisBusy(connection->pg)) {
             if (!wait_socket(connection, POLLIN, deadline_ms) ||

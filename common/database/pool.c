@@ -56,6 +56,7 @@ static bool take_place(struct pool *pool, int64_t deadline_ms, struct connection
 {
     struct timespec until = {.tv_sec = deadline_ms / 1000,
                              .tv_nsec = (deadline_ms % 1000) * 1000000};
+    bool idle = false;
     for (;;) {
         if (pool->idle_count > 0) {
             *ret_connection = pool->idle[--pool->idle_count];
@@ -65,6 +66,13 @@ static bool take_place(struct pool *pool, int64_t deadline_ms, struct connection
             pool->open++;
             *ret_connection = NULL;
             return true;
+        }
+        if (!idle) {
+            idle = true;
+            pthread_mutex_unlock(&pool->lock);
+            blocking_idle();
+            pthread_mutex_lock(&pool->lock);
+            continue;
         }
         if (pthread_cond_timedwait(&pool->freed, &pool->lock, &until) != 0)
             return false;
@@ -87,6 +95,7 @@ enum error pool_acquire(struct pool *pool, int64_t deadline_ms, struct connectio
         connection = NULL;
     }
     if (!connection) {
+        blocking_idle();
         connection = connection_open(pool->url, pool->application_name, ret_problem);
         if (!connection) {
             pthread_mutex_lock(&pool->lock);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/blocking.h"
 #include "base/limits.h"
 #include "database/coalesce.h"
 
@@ -45,6 +46,7 @@ static void run(void *context, void *const *items, size_t count)
     raise_to(&recorder->most_out, atomic_fetch_add(&recorder->out, 1) + 1);
     raise_to(&recorder->largest, (int)count);
     atomic_fetch_add(&recorder->flights, 1);
+    blocking_idle(); /* as whoever sends a statement, before it waits for the answer */
     while (atomic_load(&recorder->hold) ||
            (atomic_load(&recorder->hold_only) && (int)count >= atomic_load(&recorder->hold_only)))
         usleep(100);
@@ -277,93 +279,119 @@ static void start_in_thread(struct starter *starter, pthread_t *thread)
     assert_int_equal(pthread_create(thread, NULL, start_one, starter), 0);
 }
 
-/*
- * A large flight that does not come back, as when somebody holds a row it needs: who comes at once
- * waits for it, who comes later does not, and takes the first one along.
- */
+static void start_here(struct coalescer *coalescer, struct started *items, int count)
+{
+    for (int i = 0; i < count; i++)
+        assert_int_equal(coalescer_start(coalescer, &items[i], note_done, &items[i]), ERROR_OK);
+}
+
+static void wait_flights(struct recorder *recorder, int flights)
+{
+    for (int wait = 0; wait < 10000 && atomic_load(&recorder->flights) < flights; wait++)
+        usleep(1000);
+    assert_int_equal(atomic_load(&recorder->flights), flights);
+}
+
+enum { LARGE = COALESCE_SMALL + 1 };
+
+/* A large flight that is out and stays, as when somebody holds a row it needs. */
+struct held {
+    struct recorder recorder;
+    struct coalescer *coalescer;
+    struct started early[LANES]; /* what kept the lanes while it gathered; done */
+    struct started large[LARGE];
+    struct starter starters[LANES + 1]; /* the last one is for the test */
+    pthread_t threads[LANES + 1];
+};
+
+static void start_apart(struct held *held, int number, struct started *item)
+{
+    held->starters[number] = (struct starter){.coalescer = held->coalescer, .all = item};
+    start_in_thread(&held->starters[number], &held->threads[number]);
+}
+
+static void hold_large_flight(struct held *held, size_t queue_max)
+{
+    *held = (struct held){.recorder.hold = true};
+    held->coalescer = make(&held->recorder, LANES, queue_max);
+    for (int i = 0; i < LANES; i++)
+        start_apart(held, i, &held->early[i]);
+    wait_flights(&held->recorder, LANES);
+    start_here(held->coalescer, held->large, LARGE);
+    atomic_store(&held->recorder.hold_only, LARGE);
+    atomic_store(&held->recorder.hold, false);
+    wait_flights(&held->recorder, LANES + 1);
+    assert_true(all_done(held->early, LANES));
+}
+
+static void let_large_flight_go(struct held *held)
+{
+    atomic_store(&held->recorder.hold_only, 0);
+    assert_true(all_done(held->large, LARGE));
+    for (int i = 0; i <= LANES; i++)
+        pthread_join(held->threads[i], NULL);
+    assert_int_equal(held->starters[LANES].refused, 0);
+}
+
+/* Who comes at once waits for it, who comes later does not, and takes the first one along. */
 static void test_a_flight_that_does_not_come_back(void **state)
 {
     (void)state;
-    enum { LARGE = COALESCE_SMALL + 1, BEFORE = 2 };
-    struct recorder recorder = {.hold = true};
-    struct coalescer *coalescer = make(&recorder, LANES, 64);
-    struct started items[BEFORE + LARGE + 2] = {{.item.value = 0}};
-    struct starter starters[BEFORE + 1];
-    pthread_t threads[BEFORE + 1];
-    /* Both lanes are out with one item each; a large flight gathers. */
-    for (int i = 0; i < BEFORE; i++) {
-        starters[i] = (struct starter){.coalescer = coalescer, .all = &items[i]};
-        start_in_thread(&starters[i], &threads[i]);
-    }
-    while (atomic_load(&recorder.out) < BEFORE)
-        usleep(100);
-    for (int i = 0; i < LARGE; i++) {
-        struct started *item = &items[BEFORE + i];
-        assert_int_equal(coalescer_start(coalescer, item, note_done, item), ERROR_OK);
-    }
-    atomic_store(&recorder.hold_only, LARGE);
-    atomic_store(&recorder.hold, false);
-    while (atomic_load(&recorder.flights) < BEFORE + 1)
-        usleep(100);
-    assert_true(all_done(items, BEFORE));
-    /* It is out, and stays. */
-    struct started *first = &items[BEFORE + LARGE];
-    struct started *second = first + 1;
-    assert_int_equal(coalescer_start(coalescer, first, note_done, first), ERROR_OK);
+    struct held held;
+    struct started later[2] = {{.item.value = 0}};
+    hold_large_flight(&held, 64);
+    start_here(held.coalescer, later, 1);
     usleep(1000 * (COALESCE_PATIENCE_MS + 20));
-    starters[BEFORE] = (struct starter){.coalescer = coalescer, .all = second};
-    start_in_thread(&starters[BEFORE], &threads[BEFORE]);
-    assert_true(all_done(first, 2));
-    assert_int_equal(atomic_load(&items[BEFORE].done), 0);
-    atomic_store(&recorder.hold_only, 0);
-    assert_true(all_done(items, BEFORE + LARGE + 2));
-    for (int i = 0; i <= BEFORE; i++)
-        pthread_join(threads[i], NULL);
-    coalescer_free(coalescer);
+    start_apart(&held, LANES, &later[1]);
+    assert_true(all_done(later, 2));
+    assert_int_equal(atomic_load(&held.large[0].done), 0);
+    let_large_flight_go(&held);
+    coalescer_free(held.coalescer);
 }
 
-/* A queue that is full beside a flight that does not come back: the free lane empties it. */
+/* A queue that is full beside it: the free lane empties it. */
 static void test_a_full_queue_beside_a_held_flight(void **state)
 {
     (void)state;
-    enum { LARGE = COALESCE_SMALL + 1, QUEUE = LARGE };
-    struct recorder recorder = {.hold = true};
-    struct coalescer *coalescer = make(&recorder, LANES, QUEUE);
-    struct started items[LANES + LARGE + QUEUE + 1] = {{.item.value = 0}};
-    struct starter starters[LANES + 1];
-    pthread_t threads[LANES + 1];
-    for (int i = 0; i < LANES; i++) {
-        starters[i] = (struct starter){.coalescer = coalescer, .all = &items[i]};
-        start_in_thread(&starters[i], &threads[i]);
-    }
-    while (atomic_load(&recorder.out) < LANES)
-        usleep(100);
-    for (int i = 0; i < LARGE; i++) {
-        struct started *item = &items[LANES + i];
-        assert_int_equal(coalescer_start(coalescer, item, note_done, item), ERROR_OK);
-    }
-    atomic_store(&recorder.hold_only, LARGE);
-    atomic_store(&recorder.hold, false);
-    assert_true(all_done(items, LANES));
-    while (atomic_load(&recorder.flights) < LANES + 1)
-        usleep(100);
-    for (int i = 0; i < QUEUE; i++) {
-        struct started *item = &items[LANES + LARGE + i];
-        assert_int_equal(coalescer_start(coalescer, item, note_done, item), ERROR_OK);
-    }
+    enum { QUEUE = LARGE };
+    struct held held;
+    struct started queued[QUEUE + 1] = {{.item.value = 0}};
+    hold_large_flight(&held, QUEUE);
+    start_here(held.coalescer, queued, QUEUE);
     usleep(1000 * (COALESCE_PATIENCE_MS + 20));
-    struct started *last = &items[LANES + LARGE + QUEUE];
-    starters[LANES] = (struct starter){.coalescer = coalescer, .all = last};
-    start_in_thread(&starters[LANES], &threads[LANES]);
+    start_apart(&held, LANES, &queued[QUEUE]);
     /* What was queued is out as well; it is as large, so it stays until both may go. */
-    for (int wait = 0; wait < 5000 && atomic_load(&recorder.out) < LANES; wait++)
-        usleep(1000);
-    assert_int_equal(atomic_load(&recorder.out), LANES);
+    wait_flights(&held.recorder, LANES + 2);
+    let_large_flight_go(&held);
+    assert_true(all_done(queued, QUEUE + 1));
+    coalescer_free(held.coalescer);
+}
+
+/* One thread leads two flights: while it waits for the second, the first one's answers are out. */
+static void test_answers_do_not_wait_for_the_next_flight(void **state)
+{
+    (void)state;
+    enum { FIRST = 2, SECOND = 3 };
+    struct recorder recorder = {.hold = true};
+    struct coalescer *coalescer = make(&recorder, 1, 64);
+    struct started alone = {.item.value = 0};
+    struct started first[FIRST] = {{.item.value = 0}}, second[SECOND] = {{.item.value = 0}};
+    struct starter starter = {.coalescer = coalescer, .all = &alone};
+    pthread_t thread;
+    start_in_thread(&starter, &thread);
+    wait_flights(&recorder, 1);
+    start_here(coalescer, first, FIRST);
+    atomic_store(&recorder.hold_only, FIRST);
+    atomic_store(&recorder.hold, false);
+    wait_flights(&recorder, 2);
+    start_here(coalescer, second, SECOND);
+    atomic_store(&recorder.hold_only, SECOND);
+    assert_true(all_done(first, FIRST));
+    wait_flights(&recorder, 3);
+    assert_int_equal(atomic_load(&second[0].done), 0);
     atomic_store(&recorder.hold_only, 0);
-    assert_true(all_done(items, LANES + LARGE + QUEUE + 1));
-    for (int i = 0; i <= LANES; i++)
-        pthread_join(threads[i], NULL);
-    assert_int_equal(starters[LANES].refused, 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&second[SECOND - 1].done), 1);
     coalescer_free(coalescer);
 }
 
@@ -377,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_started_and_submitted),
         cmocka_unit_test(test_a_flight_that_does_not_come_back),
         cmocka_unit_test(test_a_full_queue_beside_a_held_flight),
+        cmocka_unit_test(test_answers_do_not_wait_for_the_next_flight),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
