@@ -12,17 +12,24 @@ enum {
     THREAD_STACK_BYTES = 512 * KIB,
 };
 
+/* A thread with nothing to do. */
+struct idler {
+    struct idler *next;
+    pthread_cond_t called;
+    bool awake;
+};
+
 struct crew {
     crew_loop *loop;
     void *context;
     int threads_max;
-    pthread_mutex_t lock;  /* guards what follows */
-    pthread_cond_t wanted; /* idle threads wait here */
-    struct task *first;    /* tasks, oldest first */
+    pthread_mutex_t lock; /* guards what follows */
+    struct idler *idle;   /* the latest first: its memory is still in the processor's cache */
+    int awaking;          /* called, and not there yet */
+    struct task *first;   /* tasks, oldest first */
     struct task **last;
     bool loop_free; /* nobody has the loop */
     bool stopping;
-    int idle;
     int running; /* tasks */
     int started;
     atomic_bool short_handed; /* tasks wait, and nobody is there but for whoever has the loop */
@@ -47,7 +54,6 @@ struct crew *crew_new(int threads, crew_loop *loop, void *context)
     crew->last = &crew->first;
     crew->loop_free = true;
     pthread_mutex_init(&crew->lock, NULL);
-    pthread_cond_init(&crew->wanted, NULL);
     return crew;
 }
 
@@ -55,7 +61,6 @@ void crew_free(struct crew *crew)
 {
     if (!crew)
         return;
-    pthread_cond_destroy(&crew->wanted);
     pthread_mutex_destroy(&crew->lock);
     free(crew);
 }
@@ -82,14 +87,39 @@ static bool enough_run_tasks(const struct crew *crew)
     return crew->running > 0 && crew->running >= crew->threads_max / 2;
 }
 
+/* With the lock held: the latest of the idle threads, of which there is one. */
+static void wake_idler(struct crew *crew)
+{
+    struct idler *idler = crew->idle;
+    crew->idle = idler->next;
+    idler->awake = true;
+    crew->awaking++;
+    pthread_cond_signal(&idler->called);
+}
+
+/* With the lock held, in a thread that has nothing to do. */
+static void idle(struct crew *crew)
+{
+    struct idler self = {.next = crew->idle};
+    pthread_cond_init(&self.called, NULL);
+    crew->idle = &self;
+    while (!self.awake)
+        pthread_cond_wait(&self.called, &crew->lock);
+    crew->awaking--;
+    pthread_cond_destroy(&self.called);
+}
+
 /*
- * With the lock held: somebody looks after the loop or the tasks, an idle thread or a new one. When
- * there is none to be had, the first that is done does, or whoever has the loop.
+ * With the lock held: somebody looks after the loop or the tasks, an idle thread or a new one, unless
+ * one is coming that calls the next. When there is none to be had, the first that is done does, or
+ * whoever has the loop.
  */
 static void call(struct crew *crew)
 {
-    if (crew->idle > 0)
-        pthread_cond_signal(&crew->wanted);
+    if (crew->awaking > 0)
+        return;
+    if (crew->idle)
+        wake_idler(crew);
     else if (!start_thread(crew))
         atomic_store(&crew->short_handed, crew->first && !enough_run_tasks(crew));
 }
@@ -126,11 +156,8 @@ static void add_task(void *context, struct task *task)
 static bool take(struct crew *crew, struct task **ret_task)
 {
     pthread_mutex_lock(&crew->lock);
-    while (!crew->first && !crew->loop_free && !crew->stopping) {
-        crew->idle++;
-        pthread_cond_wait(&crew->wanted, &crew->lock);
-        crew->idle--;
-    }
+    while (!crew->first && !crew->loop_free && !crew->stopping)
+        idle(crew);
     bool loop_first = crew->loop_free && enough_run_tasks(crew) && !crew->stopping;
     struct task *task = loop_first ? NULL : crew->first;
     bool ended = !crew->first && crew->stopping;
@@ -187,7 +214,8 @@ void crew_stop(struct crew *crew, void (*wake)(void *context))
     pthread_mutex_lock(&crew->lock);
     crew->stopping = true;
     int started = crew->started;
-    pthread_cond_broadcast(&crew->wanted);
+    while (crew->idle)
+        wake_idler(crew);
     pthread_mutex_unlock(&crew->lock);
     if (started > 0)
         wake(crew->context);
