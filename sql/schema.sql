@@ -179,7 +179,7 @@ CREATE TABLE IF NOT EXISTS token_transactions (
     request_hash bigint,               -- of a request with an Idempotency-Key
     operation_id uuid,                 -- of the request, where the entry's id is another one
     reverses uuid,                     -- the entry that this one takes back
-    CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id),
+    CONSTRAINT token_transactions_pkey PRIMARY KEY (id, user_id),
     CONSTRAINT token_transactions_type_check
         CHECK (type IN ('purchase', 'bonus', 'generation', 'refund'))
 );
@@ -537,12 +537,13 @@ BEGIN
             RETURN QUERY SELECT 'in_progress', 0;
             RETURN;
         END IF;
+        -- Flights have no lock on the key: whoever has the account's row waits for them. It is a
+        -- write, so that a replayed answer waits for the standby too: the first one may have been
+        -- cut off while it waited, with its entry visible here and nowhere else yet.
+        PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id FOR UPDATE;
         SELECT e.request_hash, e.balance_after - e.held_after INTO prior_hash, prior_balance
         FROM token_transactions e WHERE e.user_id = p_user_id AND e.id = p_id;
         IF FOUND THEN
-            -- The lock is a write: this answer waits for the standby too. The first one may have
-            -- been cut off while it waited, with its entry visible here and nowhere else yet.
-            PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id FOR UPDATE;
             RETURN QUERY SELECT CASE WHEN prior_hash = p_request_hash THEN 'replayed'
                                      ELSE 'reused' END, prior_balance;
             RETURN;
@@ -1277,6 +1278,8 @@ $$;
 
 -- Many movements (ledger_post), independent of one another. Those of one user are done in the order
 -- they have here, summed up: one new balance for each user, one entry for each movement.
+-- Repeated keys are rare, so nothing looks for them at first: an entry that is there already, or a
+-- row that somebody has for long, undoes the set, and the second attempt knows what to leave out.
 -- Whatever is not simple goes through ledger_post itself, movement by movement, all of its user's:
 -- a key that was used before, an account that is closed, holds that expired, a balance that does
 -- not allow every movement. Such a user's row may come before one that is locked already; where
@@ -1291,20 +1294,77 @@ LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_m
 AS $$
 DECLARE
     present timestamp := clock_timestamp() AT TIME ZONE 'utc';
-    busy int[] := '{}';   -- places of movements whose key somebody else is using
-    apart uuid[] := '{}'; -- users whose movements are not simple, as far as keys tell
-    places int[];         -- of the movements that were, and what each entry says
+    keyed boolean := EXISTS (SELECT 1 FROM unnest(p_request_hashes) AS h (request_hash)
+                             WHERE h.request_hash <> 0);
+    looked boolean := false; -- whether the next two are known
+    busy int[] := '{}';      -- places of movements whose key somebody else is using
+    apart uuid[] := '{}';    -- users whose movements are not simple, as far as keys tell
+    places int[];            -- of the movements that were, and what each entry says
     balances int[];
     helds int[];
     stamps timestamp[];
-    highest uuid;         -- of the users whose row is locked
+    highest uuid;            -- of the users whose row is locked
     owner uuid;
     ready boolean;
     movement record;
     answer record;
 BEGIN
-    IF EXISTS (SELECT 1 FROM unnest(p_request_hashes) AS h (request_hash)
-               WHERE h.request_hash <> 0) THEN
+    LOOP
+        BEGIN
+            -- low, high: the least and the largest the balance changes by on the way to the total.
+            -- An entry is a microsecond younger than the one before it, and the last one has the
+            -- balance row's time.
+            WITH moved AS (
+                UPDATE user_tokens t
+                SET balance = t.balance + s.total::int,
+                    updated_at = greatest(present,
+                                          t.updated_at + s.times * interval '1 microsecond')
+                FROM (SELECT w.user_id, count(*) AS times, sum(w.amount) AS total,
+                             min(w.upto) AS low, max(w.upto) AS high, array_agg(w.n) AS places,
+                             array_agg(w.upto) AS uptos
+                      FROM (SELECT o.user_id, o.amount, o.n::int,
+                                   sum(o.amount) OVER (PARTITION BY o.user_id ORDER BY o.n) AS upto
+                            FROM unnest(p_user_ids, p_amounts)
+                                 WITH ORDINALITY AS o (user_id, amount, n)
+                            WHERE o.user_id <> ALL (apart) AND o.n <> ALL (busy)) w
+                      GROUP BY w.user_id
+                      ORDER BY w.user_id) s
+                WHERE t.user_id = s.user_id AND t.closed_at IS NULL
+                  AND t.balance - t.held + s.low >= 0
+                  AND t.balance + s.high <= 2147483647
+                  AND (t.next_hold_expiry IS NULL OR t.next_hold_expiry > present)
+                RETURNING t.balance - s.total AS before, t.held, s.places, s.uptos,
+                          t.updated_at - s.times * interval '1 microsecond' AS since
+            )
+            SELECT array_agg(r.place), array_agg((m.before + r.upto)::int), array_agg(m.held),
+                   array_agg(m.since + r.turn * interval '1 microsecond')
+            INTO places, balances, helds, stamps
+            FROM moved m, unnest(m.places, m.uptos) WITH ORDINALITY AS r (place, upto, turn);
+
+            -- A capture writes an entry of the hold's id, so a hold's key is no movement's. With
+            -- the users' rows locked, nobody makes another hold.
+            IF keyed AND EXISTS (
+                SELECT 1 FROM unnest(places) AS r (place)
+                WHERE p_request_hashes[r.place] <> 0
+                  AND (SELECT true FROM token_holds h
+                       WHERE h.user_id = p_user_ids[r.place] AND h.id = p_ids[r.place])) THEN
+                RAISE unique_violation;
+            END IF;
+            INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
+                                            held_after, request_hash, created_at)
+            SELECT p_user_ids[r.place], p_ids[r.place], p_amounts[r.place], p_types[r.place],
+                   p_descriptions[r.place], r.balance, r.held,
+                   nullif(p_request_hashes[r.place], 0), r.stamp
+            FROM unnest(places, balances, helds, stamps) AS r (place, balance, held, stamp);
+            EXIT;
+        EXCEPTION WHEN unique_violation OR lock_not_available THEN
+            IF looked OR NOT keyed THEN
+                RAISE;
+            END IF;
+        END;
+
+        looked := true;
+        PERFORM set_config('lock_timeout', '100ms', true); -- for this call
         SELECT coalesce(array_agg(o.n), '{}') INTO busy
         FROM unnest(p_ids, p_request_hashes) WITH ORDINALITY AS o (id, request_hash, n)
         WHERE o.request_hash <> 0
@@ -1320,40 +1380,8 @@ BEGIN
                    WHERE e.user_id = o.user_id AND e.id = o.id)
                OR (SELECT true FROM token_holds h
                    WHERE h.user_id = o.user_id AND h.id = o.id));
-    END IF;
+    END LOOP;
 
-    -- low, high: the least and the largest the balance changes by on the way to the total. An entry
-    -- is a microsecond younger than the one before it, and the last one has the balance row's time.
-    WITH moved AS (
-        UPDATE user_tokens t
-        SET balance = t.balance + s.total::int,
-            updated_at = greatest(present, t.updated_at + s.times * interval '1 microsecond')
-        FROM (SELECT w.user_id, count(*) AS times, sum(w.amount) AS total, min(w.upto) AS low,
-                     max(w.upto) AS high, array_agg(w.n) AS places, array_agg(w.upto) AS uptos
-              FROM (SELECT o.user_id, o.amount, o.n::int,
-                           sum(o.amount) OVER (PARTITION BY o.user_id ORDER BY o.n) AS upto
-                    FROM unnest(p_user_ids, p_amounts) WITH ORDINALITY AS o (user_id, amount, n)
-                    WHERE o.user_id <> ALL (apart) AND o.n <> ALL (busy)) w
-              GROUP BY w.user_id
-              ORDER BY w.user_id) s
-        WHERE t.user_id = s.user_id AND t.closed_at IS NULL
-          AND t.balance - t.held + s.low >= 0
-          AND t.balance + s.high <= 2147483647
-          AND (t.next_hold_expiry IS NULL OR t.next_hold_expiry > present)
-        RETURNING t.balance - s.total AS before, t.held, s.places, s.uptos,
-                  t.updated_at - s.times * interval '1 microsecond' AS since
-    )
-    SELECT array_agg(r.place), array_agg((m.before + r.upto)::int), array_agg(m.held),
-           array_agg(m.since + r.turn * interval '1 microsecond')
-    INTO places, balances, helds, stamps
-    FROM moved m, unnest(m.places, m.uptos) WITH ORDINALITY AS r (place, upto, turn);
-
-    INSERT INTO token_transactions (user_id, id, amount, type, description, balance_after,
-                                    held_after, request_hash, created_at)
-    SELECT p_user_ids[r.place], p_ids[r.place], p_amounts[r.place], p_types[r.place],
-           p_descriptions[r.place], r.balance, r.held, nullif(p_request_hashes[r.place], 0),
-           r.stamp
-    FROM unnest(places, balances, helds, stamps) AS r (place, balance, held, stamp);
     RETURN QUERY SELECT r.place, 'done', r.balance - r.held
                  FROM unnest(places, balances, helds) AS r (place, balance, held);
     RETURN QUERY SELECT r.place, 'in_progress', 0 FROM unnest(busy) AS r (place);

@@ -6,7 +6,7 @@ import psycopg2
 import pytest
 
 from tests.support.movements import (
-    CAPTURE, WRONG_HOLDS, books, entries, expire, hold, post, post_many, status)
+    CAPTURE, POST, WRONG_HOLDS, books, entries, expire, hold, post, post_many, status)
 from tests.support.sessions import new_id, open_account, query_text, sessions
 
 INT_MAX = 2**31 - 1
@@ -243,6 +243,51 @@ def test_what_waited_is_judged_by_what_it_finds(run, open_session):
         other.commit()
         assert [row[1:] for row in sorted(waiting.result())] == [answer] * 2
     assert run(query_text("ledger_verify"), {}) == []
+
+
+ONE_KEYED = (["generation"] * 2, [None] * 2, [7, 8])
+
+
+@pytest.mark.parametrize("second_hash, then", [(7, "replayed"), (9, "reused")])
+@pytest.mark.parametrize("in_flight", [True, False])
+def test_a_key_of_a_flight_that_is_not_through(run, open_session, in_flight, second_hash, then):
+    """Flights do not lock keys: whoever comes with the same one waits for the account."""
+    user, *others = accounts(run, 3)
+    first, second, key = open_session(), open_session(), new_id()
+    first.begin()
+    first.run(AS_A_SET, [user, others[0]], [key, new_id()], [-1, -1], *ONE_KEYED)
+    if in_flight:
+        waiting = second.start_blocked(AS_A_SET, [user, others[1]], [key, new_id()], [-1, -1],
+                                       ["generation"] * 2, [None] * 2, [second_hash, 8])
+        answers = [(1, then, 4), (2, "done", 4)]
+    else:
+        waiting = second.start_blocked(POST, user, key, -1, "generation", None, second_hash)
+        answers = [(then, 4)]
+    first.commit()
+    assert sorted(waiting.result()) == answers
+    assert entries(run, user) == [(-1, "generation", 4, 0)]
+
+
+def test_a_key_of_a_flight_that_was_rolled_back(run, open_session):
+    user, other = accounts(run, 2)
+    first, alone, key = open_session(), open_session(), new_id()
+    first.begin()
+    first.run(AS_A_SET, [user, other], [key, new_id()], [-1, -1], *ONE_KEYED)
+    waiting = alone.start_blocked(POST, user, key, -1, "generation", None, 7)
+    first.rollback()
+    assert waiting.result() == [("done", 4)]
+
+
+def test_a_hold_made_while_a_flight_waits(run, open_session):
+    """With the key of one of its movements, which is then another request's."""
+    user, other = accounts(run, 2)
+    first, flight, key = open_session(), open_session(), new_id()
+    first.begin()
+    assert hold(first.run, user, 1, key, request_hash=7) == key
+    flying = flight.start_blocked(AS_A_SET, [user, other], [key, new_id()], [-1, -1], *ONE_KEYED)
+    first.commit()
+    assert [row[:2] for row in sorted(flying.result())] == [(1, "reused"), (2, "done")]
+    assert entries(run, user) == []
 
 
 # --- the other kinds ---
