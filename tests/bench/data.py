@@ -44,14 +44,18 @@ def generate(connection, users, entries_each):
                                    "first": FIRST_ENTRY})
 
 
+# A new id that begins with the time, as the handlers make them: pgbench's number is the rest of it.
+NEW_ID = ("(lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::int8), 12, '0')"
+          " || '70008000' || lpad(to_hex(:r::int8), 12, '0'))::uuid")
+
 # One spend by pgbench: through the function that the handlers use, and as one would write it by
 # hand without holds, limits and repetition. Both leave books that agree.
+NUMBERS = "\\set n random(1, {users})\n\\set r random(0, 281474976710655)\n"
 SPEND_BY_FUNCTION = (
-    "\\set n random(1, {users})\n"
-    "SELECT outcome, balance FROM ledger_post({user}, gen_random_uuid(), -1, 'generation',"
-    " NULL, NULL);\n")
+    NUMBERS +
+    "SELECT outcome, balance FROM ledger_post({user}, {id}, -1, 'generation', NULL, NULL);\n")
 SPEND_BY_CTE = (
-    "\\set n random(1, {users})\n"
+    NUMBERS +
     "WITH moved AS ("
     "UPDATE user_tokens SET balance = balance - 1,"
     " updated_at = greatest(clock_timestamp() AT TIME ZONE 'utc',"
@@ -60,7 +64,7 @@ SPEND_BY_CTE = (
     " RETURNING user_id, balance, held, updated_at) "
     "INSERT INTO token_transactions"
     " (user_id, id, amount, type, balance_after, held_after, created_at)"
-    " SELECT user_id, gen_random_uuid(), -1, 'generation', balance, held, updated_at FROM moved"
+    " SELECT user_id, {id}, -1, 'generation', balance, held, updated_at FROM moved"
     " RETURNING balance_after - held_after;\n")
 
 
@@ -71,5 +75,5 @@ def write_scripts(folder, users):
         paths[name] = f"{folder}/spend_{name}.sql"
         user = USER_ID.format(n=":n::int8").replace("%%", "%")
         with open(paths[name], "w", encoding="utf-8") as file:
-            file.write(text.format(users=users, user=user))
+            file.write(text.format(users=users, user=user, id=NEW_ID))
     return paths

@@ -100,7 +100,8 @@ def pgbench(program, url, script, clients, seconds):
     with tempfile.TemporaryDirectory(prefix="dl-pgbench-") as folder:
         done = subprocess.run(
             [program, "-n", "-M", "prepared", "-c", str(clients), "-j", str(THREADS), "-T",
-             str(CONNECT_SECONDS + WARM_SECONDS + seconds), "-l", f"--log-prefix={folder}/log", "-f", script, url],
+             str(CONNECT_SECONDS + WARM_SECONDS + seconds), "-l", f"--log-prefix={folder}/log",
+             "-f", script, url],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, cwd=folder,
             timeout=seconds + 60)
         if done.returncode != 0:

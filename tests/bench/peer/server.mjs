@@ -165,6 +165,12 @@ function addBalance(app, pool) {
     });
 }
 
+// As the backend's: the time in milliseconds, then chance.
+function timeOrderedId() {
+    const time = Date.now().toString(16).padStart(12, '0');
+    return `${time.slice(0, 8)}-${time.slice(8)}-7${randomUUID().slice(15)}`;
+}
+
 function addSpend(app, pool) {
     const findKey = statement('service_key_find');
     // The function that one movement is, of which the backend's statements are made too.
@@ -190,7 +196,7 @@ function addSpend(app, pool) {
             return failure(reply, 401, 'unauthorized');
         }
         const { userId, amount, description = null } = request.body;
-        const id = randomUUID();
+        const id = timeOrderedId();
         const { rows } = await pool.query({
             ...post, values: [userId, id, -amount, 'generation', description, null],
         });
