@@ -64,7 +64,7 @@ def parameters(method, path, device=None, body=b"", headers=None, **extra):
     """What nginx would send for a request."""
     path, _, query = path.partition("?")
     params = {
-        "REQUEST_METHOD": method, "SCRIPT_NAME": path, "DOCUMENT_URI": path,
+        "REQUEST_METHOD": method, "DOCUMENT_URI": path,
         "QUERY_STRING": query, "CONTENT_TYPE": "application/json",
         "CONTENT_LENGTH": str(len(body)) if body else "", "SERVER_PROTOCOL": "HTTP/2.0",
         # Devices of one address share a limit, so each request comes from another one.
