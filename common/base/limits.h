@@ -14,7 +14,7 @@ enum {
     /* HTTP. nginx refuses more before a handler sees it; these guard a handler on its own. */
     BODY_BYTES_MAX = 64 * KIB,          /* openapi.yaml: body cap of an ordinary endpoint */
     RESPONSE_BYTES_MAX = 16 * MIB,      /* a page of 100 generations with 16 KiB prompts is 2 MiB */
-    RESPONSE_KEEP_BYTES = 64 * KIB,     /* what a worker keeps of its buffers between requests */
+    RESPONSE_KEEP_BYTES = 64 * KIB,     /* what a seat keeps of its buffers between requests */
     QUERY_STRING_BYTES_MAX = 8 * KIB,   /* nginx: one large_client_header_buffers buffer */
     HEADER_BYTES_MAX = 8 * KIB,         /* the same, for one header value */
     REQUEST_ID_BYTES_MAX = 64,          /* nginx: 32 hexadecimal digits */

@@ -24,7 +24,7 @@ struct request {
     bool english;               /* Accept-Language prefers English to Russian */
 };
 
-/* Prepares the memory a worker reuses from request to request. */
+/* Prepares the memory a seat reuses from request to request. */
 void request_init(struct request *request);
 void request_done(struct request *request);
 

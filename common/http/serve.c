@@ -25,7 +25,7 @@ enum {
     DRAIN_POLL_MS = 20,
     EVENTS_MAX = 64,         /* of one system call */
     FREE_SEATS_MAX = 256,    /* what a burst took beyond is given back */
-    NO_MEMORY_PAUSE_MS = 10,
+    NOTHING_LEFT_PAUSE_MS = 10, /* of memory or descriptors */
 };
 
 /* A request with the memory that requests reuse, one after the other. */
@@ -82,7 +82,7 @@ static void close_connection(struct serve *serve, int fd)
     atomic_fetch_sub(&serve->connections, 1);
 }
 
-/* A peer that stops in the middle of a record must not hold a worker. */
+/* A peer that stops in the middle of a record must not hold a thread. */
 static void set_timeouts(int fd)
 {
     struct timeval limit = {.tv_sec = CONNECTION_READ_TIMEOUT_MS / 1000,
@@ -100,7 +100,7 @@ static void accept_connection(struct serve *serve)
     int cause = errno;
     /* Another process was first, or descriptors are out: they come back by closing. */
     if (fd < 0 && !draining && (cause == EMFILE || cause == ENFILE))
-        clock_sleep_ms(10);
+        clock_sleep_ms(NOTHING_LEFT_PAUSE_MS);
     /* Watched again, for whoever is next. Not while draining: then it is watched no more. */
     watch(serve, EPOLL_CTL_MOD, serve->options->listen_fd, EPOLLIN | EPOLLONESHOT);
     if (fd < 0) {
@@ -203,7 +203,7 @@ static void serve_connection(struct serve *serve, int fd)
     struct seat *seat = take_seat(serve);
     if (!seat) {
         /* The request waits where it is; memory comes back as others are answered. */
-        clock_sleep_ms(NO_MEMORY_PAUSE_MS);
+        clock_sleep_ms(NOTHING_LEFT_PAUSE_MS);
         if (!watch(serve, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
             close_connection(serve, fd);
         return;
@@ -306,8 +306,8 @@ static void close_descriptors(const struct serve *serve)
 }
 
 /*
- * Blocks whatever could interrupt a read in a worker; libfcgi takes EINTR for the end of a body.
- * ret_stop: the signals that end serving, for sigwait.
+ * Blocks whatever could interrupt a read in a thread of the crew; libfcgi takes EINTR for the end of
+ * a body. ret_stop: the signals that end serving, for sigwait.
  */
 static void block_signals(sigset_t *ret_stop)
 {

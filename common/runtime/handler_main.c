@@ -64,7 +64,7 @@ static int serve_socket(const struct handler *handler, struct app *app, struct r
     enum error err = serve_run(&options);
     log_event(app->log, LOG_INFO, "stopped", LOG_STRING("result", error_describe(err)->name));
     if (err == ERROR_OVERLOADED) {
-        /* Workers still run; tearing down what they use would be worse than leaving. */
+        /* Threads still run; tearing down what they use would be worse than leaving. */
         _exit(EXIT_FAILURE);
     }
     return err ? EXIT_FAILURE : EXIT_SUCCESS;
