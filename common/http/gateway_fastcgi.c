@@ -83,21 +83,73 @@ void fastcgi_init(struct fastcgi *fastcgi)
 }
 
 /* Record types of the FastCGI specification 1.0, section 8. */
-enum { FCGI_HEADER_BYTES = 8, FCGI_STDIN_TYPE = 5, WHOLE_BYTES_MAX = 8 * KIB };
+enum { FCGI_HEADER_BYTES = 8, FCGI_PARAMS_TYPE = 4, FCGI_STDIN_TYPE = 5 };
 
-bool fastcgi_is_whole(int fd)
+enum {
+    LOOK_AHEAD_BYTES = 8 * KIB,
+    PARAM_BYTES_MAX = MIB, /* of a name, or of a value: far above what nginx sends */
+};
+
+/* A length of a name-value pair: the specification, section 3.4. Returns false at the end. */
+static bool read_length(const unsigned char *bytes, size_t len, size_t *at, size_t *ret_length)
 {
-    unsigned char bytes[WHOLE_BYTES_MAX];
+    if (*at >= len)
+        return false;
+    const unsigned char *here = bytes + *at;
+    if (here[0] < 0x80) {
+        *ret_length = here[0];
+        *at += 1;
+        return true;
+    }
+    if (len - *at < 4)
+        return false;
+    *ret_length = (size_t)(here[0] & 0x7F) << 24 | (size_t)here[1] << 16 | (size_t)here[2] << 8 |
+                  here[3];
+    *at += 4;
+    return true;
+}
+
+/* As far as the pairs are there. */
+static bool lengths_are_sane(const unsigned char *bytes, size_t len)
+{
+    size_t at = 0, name;
+    while (read_length(bytes, len, &at, &name)) {
+        size_t value = 0;
+        bool valued = read_length(bytes, len, &at, &value);
+        if (name > PARAM_BYTES_MAX || value > PARAM_BYTES_MAX)
+            return false;
+        if (!valued || name + value > len - at)
+            break;
+        at += name + value;
+    }
+    return true;
+}
+
+enum fastcgi_ahead fastcgi_look_ahead(int fd)
+{
+    unsigned char bytes[LOOK_AHEAD_BYTES], params[LOOK_AHEAD_BYTES];
     ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
     ssize_t at = 0;
-    while (n - at >= FCGI_HEADER_BYTES) {
+    size_t params_len = 0;
+    bool whole = n == 0;
+    while (!whole && n - at >= FCGI_HEADER_BYTES) {
         const unsigned char *header = bytes + at;
-        int len = header[4] << 8 | header[5];
+        ssize_t len = header[4] << 8 | header[5];
+        ssize_t there = n - at - FCGI_HEADER_BYTES;
+        if (header[1] == FCGI_PARAMS_TYPE) {
+            size_t part = (size_t)(len < there ? len : there);
+            memcpy(params + params_len, header + FCGI_HEADER_BYTES, part);
+            params_len += part;
+        }
         at += FCGI_HEADER_BYTES + len + header[6];
-        if (header[1] == FCGI_STDIN_TYPE && len == 0)
-            return at <= n;
+        if (header[1] == FCGI_STDIN_TYPE && len == 0) {
+            whole = at <= n;
+            break;
+        }
     }
-    return n == 0; /* its end does not wait either */
+    if (!lengths_are_sane(params, params_len))
+        return FASTCGI_MALFORMED;
+    return whole ? FASTCGI_WHOLE : FASTCGI_PARTIAL;
 }
 
 bool fastcgi_receive(struct fastcgi *fastcgi, int fd)

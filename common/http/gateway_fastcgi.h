@@ -29,11 +29,14 @@ bool fastcgi_self_test(void);
 
 void fastcgi_init(struct fastcgi *fastcgi);
 
-/*
- * Whether a whole request is there to be read from connection fd, so that reading it does not wait.
- * False for one of more than a few KB, too.
- */
-bool fastcgi_is_whole(int fd);
+enum fastcgi_ahead {
+    FASTCGI_WHOLE,     /* a request, or the end: reading it does not wait */
+    FASTCGI_PARTIAL,   /* or one of more than a few KB */
+    FASTCGI_MALFORMED, /* libfcgi would allocate what a length says, and abort where it cannot */
+};
+
+/* What there is to be read from connection fd. Reads nothing. */
+enum fastcgi_ahead fastcgi_look_ahead(int fd);
 
 /*
  * Reads the parameters of the next request of connection fd, which is ready to be read. Returns

@@ -208,7 +208,13 @@ static void serve_connection(struct serve *serve, int fd)
             close_connection(serve, fd);
         return;
     }
-    if (!fastcgi_is_whole(fd))
+    enum fastcgi_ahead ahead = fastcgi_look_ahead(fd);
+    if (ahead == FASTCGI_MALFORMED) {
+        leave_seat(seat);
+        close_connection(serve, fd);
+        return;
+    }
+    if (ahead == FASTCGI_PARTIAL)
         blocking_begin();
     if (!fastcgi_receive(&seat->fastcgi, fd)) {
         leave_seat(seat);

@@ -34,7 +34,7 @@ STRANDS = 4  # sweeps at once: they wait for processes and for repetitions most 
 ROUNDS_MAX = 20000
 FAILURES = {500: {"internal_error"}, 503: {"overloaded", "database_unavailable"}}
 # What nginx sends and no handler needs: each is one more allocation of libfcgi's, all alike.
-LEFT_OUT = dict.fromkeys(("SCRIPT_NAME", "SERVER_PROTOCOL", "CONTENT_TYPE", "REQUEST_ID"))
+LEFT_OUT = dict.fromkeys(("CONTENT_TYPE", "REQUEST_ID"))
 
 
 # --- requests ---

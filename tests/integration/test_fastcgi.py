@@ -202,6 +202,8 @@ GARBAGE = {
     "a name beyond the record": begin() + stream(PARAMS, b"\x7f\x01AB") + stream(STDIN, b""),
     "a name of 2 GB": begin() + stream(PARAMS, b"\xff\xff\xff\xff\x01A") + stream(STDIN, b""),
     "a value of 2 GB": begin() + stream(PARAMS, b"\x01\xff\xff\xff\xffA") + stream(STDIN, b""),
+    "a name of nearly 2 GB": begin() + stream(PARAMS, b"\xff\xff\xff\xfe\x00"),
+    "2 GB together": begin() + stream(PARAMS, b"\xc0\x00\x00\x00\xc0\x00\x00\x00A"),
     "half a length": begin() + stream(PARAMS, b"\x80\x00") + stream(STDIN, b""),
     "empty names": begin() + stream(PARAMS, b"\0\0" * 500) + stream(STDIN, b""),
     "NUL in a value": begin() + stream(PARAMS, b"\x01\x02A\0b") + stream(STDIN, b""),

@@ -64,9 +64,8 @@ def parameters(method, path, device=None, body=b"", headers=None, **extra):
     """What nginx would send for a request."""
     path, _, query = path.partition("?")
     params = {
-        "REQUEST_METHOD": method, "DOCUMENT_URI": path,
-        "QUERY_STRING": query, "CONTENT_TYPE": "application/json",
-        "CONTENT_LENGTH": str(len(body)) if body else "", "SERVER_PROTOCOL": "HTTP/2.0",
+        "REQUEST_METHOD": method, "DOCUMENT_URI": path, "QUERY_STRING": query,
+        "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)) if body else "",
         # Devices of one address share a limit, so each request comes from another one.
         "REMOTE_ADDR": str(ipaddress.IPv4Address(0x0A000000 + random.getrandbits(24))),
         "REQUEST_ID": os.urandom(16).hex(),

@@ -54,7 +54,7 @@ static void test_self_test(void **state)
 }
 
 /* Not before its last byte, and what was looked at is still there to be read. */
-static void test_is_whole(void **state)
+static void test_look_ahead(void **state)
 {
     (void)state;
     struct pair pair = make_pair();
@@ -65,10 +65,10 @@ static void test_is_whole(void **state)
     client_request(&request, "POST", "/", TEXT_LITERAL("body"));
     fastcgi_init(&fastcgi);
     for (size_t i = 0; i < request.len; i++) {
-        assert_false(fastcgi_is_whole(pair.server));
+        assert_int_equal(fastcgi_look_ahead(pair.server), FASTCGI_PARTIAL);
         assert_true(client_send(pair.client, (struct text){request.data + i, 1}));
     }
-    assert_true(fastcgi_is_whole(pair.server));
+    assert_int_equal(fastcgi_look_ahead(pair.server), FASTCGI_WHOLE);
     assert_true(fastcgi_receive(&fastcgi, pair.server));
     const struct gateway *gateway = &fastcgi.gateway;
     assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 4);
@@ -81,7 +81,7 @@ static void test_is_whole(void **state)
     buffer_reset(&request, 0);
     client_request(&request, "POST", "/", (struct text){large, 16000});
     assert_true(client_send(pair.client, buffer_text(&request)));
-    assert_false(fastcgi_is_whole(pair.server));
+    assert_int_equal(fastcgi_look_ahead(pair.server), FASTCGI_PARTIAL);
     free(large);
     buffer_done(&request);
     close(pair.client);
@@ -89,8 +89,45 @@ static void test_is_whole(void **state)
 
     pair = make_pair();
     close(pair.client);
-    assert_true(fastcgi_is_whole(pair.server));
+    assert_int_equal(fastcgi_look_ahead(pair.server), FASTCGI_WHOLE);
     close(pair.server);
+}
+
+/* Lengths of a name and a value, and what comes of them when the record ends after both. */
+static void test_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t len;
+        enum fastcgi_ahead ahead;
+    } TABLE[] = {
+        {"\x01\x01" "Ab", 4, FASTCGI_PARTIAL},
+        {"\x80\x10\x00\x00\x01", 5, FASTCGI_PARTIAL},             /* 1 MiB, and it may come */
+        {"\x80\x10\x00\x01\x01", 5, FASTCGI_MALFORMED},           /* a byte more */
+        {"\xFF\xFF\xFF\xFF\x00", 5, FASTCGI_MALFORMED},
+        {"\xFF\xFF\xFF\xFE", 4, FASTCGI_MALFORMED},               /* the value's is not there yet */
+        {"\x01\xC0\x00\x00\x00" "A", 6, FASTCGI_MALFORMED},
+        {"\x01\x01" "Ab" "\x01\xFF\xFF\xFF\xFF", 9, FASTCGI_MALFORMED}, /* in the second pair */
+        {"\x05\x05" "ab" "\xFF\xFF\xFF\xFF\xFF", 9, FASTCGI_PARTIAL},   /* within a name */
+    };
+    for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
+        for (int split = 0; split < 2; split++) {
+            struct pair pair = make_pair();
+            size_t first = split ? 1 : TABLE[i].len;
+            const size_t parts[] = {first, TABLE[i].len - first};
+            const char *here = TABLE[i].bytes;
+            for (int part = 0; part <= split; part++) {
+                const char header[8] = {1, 4, 0, 1, 0, (char)parts[part], 0, 0};
+                assert_true(client_send(pair.client, (struct text){header, 8}));
+                assert_true(client_send(pair.client, (struct text){here, parts[part]}));
+                here += parts[part];
+            }
+            assert_int_equal(fastcgi_look_ahead(pair.server), TABLE[i].ahead);
+            close(pair.client);
+            close(pair.server);
+        }
+    }
 }
 
 static void test_is_listening(void **state)
@@ -379,7 +416,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_self_test),
         cmocka_unit_test(test_is_listening),
-        cmocka_unit_test(test_is_whole),
+        cmocka_unit_test(test_look_ahead),
+        cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_requests_on_one_connection),
         cmocka_unit_test(test_request_in_single_bytes),
         cmocka_unit_test(test_garbage),
