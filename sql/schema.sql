@@ -9,8 +9,8 @@
 -- database made from this file they make it at their first bootstrap, which changes nothing else.
 --
 -- Conventions. Ids are uuids made by the handlers (version 7, so they sort by time). Timestamps
--- have no zone and are UTC. Every table of a user's rows has a key that begins with user_id, so
--- that the same schema can be distributed by user. Tokens are whole numbers, money is numeric.
+-- have no zone and are UTC. Every table of a user's rows has user_id in its key, so that the same
+-- schema can be distributed by user. Tokens are whole numbers, money is numeric.
 
 BEGIN;
 SET LOCAL client_min_messages = warning;
@@ -1279,7 +1279,7 @@ $$;
 -- Many movements (ledger_post), independent of one another. Those of one user are done in the order
 -- they have here, summed up: one new balance for each user, one entry for each movement.
 -- Repeated keys are rare, so nothing looks for them at first: an entry that is there already, or a
--- row that somebody has for long, undoes the set, and the second attempt knows what to leave out.
+-- row that somebody has for a while, undoes the set, and the second attempt knows what to leave out.
 -- Whatever is not simple goes through ledger_post itself, movement by movement, all of its user's:
 -- a key that was used before, an account that is closed, holds that expired, a balance that does
 -- not allow every movement. Such a user's row may come before one that is locked already; where
@@ -1309,6 +1309,9 @@ DECLARE
     movement record;
     answer record;
 BEGIN
+    IF keyed THEN
+        PERFORM set_config('lock_timeout', '100ms', true); -- it may be a key that is in use
+    END IF;
     LOOP
         BEGIN
             -- low, high: the least and the largest the balance changes by on the way to the total.
@@ -1364,7 +1367,7 @@ BEGIN
         END;
 
         looked := true;
-        PERFORM set_config('lock_timeout', '100ms', true); -- for this call
+        PERFORM set_config('lock_timeout', '500ms', true);
         SELECT coalesce(array_agg(o.n), '{}') INTO busy
         FROM unnest(p_ids, p_request_hashes) WITH ORDINALITY AS o (id, request_hash, n)
         WHERE o.request_hash <> 0

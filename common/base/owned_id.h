@@ -1,7 +1,6 @@
 /*
  * The public form of an id that arrives without its user (a ledger entry, a hold, a payment): user
- * id and id together, so that the row is found by its primary key (user_id, id) and a distributed
- * database knows where it is. Opaque to clients: 43 characters of base64url.
+ * id and id together, the row's primary key, so that a distributed database knows where it is. Opaque to clients: 43 characters of base64url.
  */
 #pragma once
 

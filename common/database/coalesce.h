@@ -2,8 +2,9 @@
  * Group commit in the client: requests that arrive while a statement is out share the next one.
  *
  * The first thread that finds no flight under way leads: it takes everything queued, runs it as one
- * statement, hands out the results, and passes the lead to a thread that waits in the queue; when
- * none does, because all items there were started by threads that went on, it leads again. There is
+ * statement, passes the lead to a thread that waits in the queue, and hands out the results; when none
+ * waits, because all items there were started by threads that went on, it leads again, and hands them
+ * out once the next statement is on its way (blocking_defer). There is
  * no timer and nothing to tune: alone, a request is a flight of one with no wait; under load a flight
  * is what arrived during the last one. (The group commit of database servers, DeWitt et al., SIGMOD
  * 1984, done before the network.) Thread-safe.
@@ -18,7 +19,8 @@ struct coalescer;
 
 /*
  * Runs a flight of 1 to flight_max items and leaves each one's result in it. Called by a thread that
- * added an item, by at most `lanes` of them at a time.
+ * added an item, by at most `lanes` of them at a time. Calls blocking_idle before it waits for what it
+ * sent, as connections and the pool do: answers of the flight before may be left until then.
  */
 typedef void coalesce_run(void *context, void *const *items, size_t count);
 
@@ -41,7 +43,10 @@ void coalescer_free(struct coalescer *coalescer);
  */
 enum error coalescer_submit(struct coalescer *coalescer, void *item) MUST_CHECK;
 
-/* Called when an item has been run, by the thread that led; those of its flight wait for the return. */
+/*
+ * Called when an item has been run, by the thread that led; those of its flight wait for the return.
+ * That thread may have the next flight's statement out: run nothing here that waits.
+ */
 typedef void coalesce_done(void *context);
 
 /*

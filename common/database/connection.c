@@ -138,12 +138,13 @@ static bool wait_socket(const struct connection *connection, short events, int64
     struct pollfd poll_fd = {.fd = PQsocket(connection->pg), .events = events};
     for (;;) {
         int64_t left = deadline_ms - clock_monotonic_ms();
-        if (left <= 0 || poll_fd.fd < 0)
+        if (poll_fd.fd < 0)
             return false;
-        int ready = poll(&poll_fd, 1, left > 60000 ? 60000 : (int)left);
+        /* What is there already is taken even when the time is up. */
+        int ready = poll(&poll_fd, 1, left > 60000 ? 60000 : left > 0 ? (int)left : 0);
         if (ready > 0)
             return true;
-        if (ready < 0 && errno != EINTR)
+        if (left <= 0 || (ready < 0 && errno != EINTR))
             return false;
     }
 }

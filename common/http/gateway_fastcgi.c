@@ -131,15 +131,16 @@ enum fastcgi_ahead fastcgi_look_ahead(int fd)
     ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
     ssize_t at = 0;
     size_t params_len = 0;
-    bool whole = n == 0;
+    bool whole = n == 0, params_end = false;
     while (!whole && n - at >= FCGI_HEADER_BYTES) {
         const unsigned char *header = bytes + at;
         ssize_t len = header[4] << 8 | header[5];
         ssize_t there = n - at - FCGI_HEADER_BYTES;
-        if (header[1] == FCGI_PARAMS_TYPE) {
+        if (header[1] == FCGI_PARAMS_TYPE && !params_end) {
             size_t part = (size_t)(len < there ? len : there);
             memcpy(params + params_len, header + FCGI_HEADER_BYTES, part);
             params_len += part;
+            params_end = len == 0;
         }
         at += FCGI_HEADER_BYTES + len + header[6];
         if (header[1] == FCGI_STDIN_TYPE && len == 0) {

@@ -6,16 +6,23 @@
 -- once after each checkpoint. Both find an entry by user and id.
 -- The key stays as it is where something of the operator's hangs on it.
 DO $$
-BEGIN
-    IF (SELECT array_agg(a.attname::text ORDER BY k.position)
+DECLARE
+    columns text[] := (
+        SELECT array_agg(a.attname::text ORDER BY k.position)
         FROM pg_constraint c
         CROSS JOIN unnest(c.conkey) WITH ORDINALITY AS k (attnum, position)
         JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.attnum
         WHERE c.contype = 'p' AND c.conrelid = 'token_transactions'::regclass
-          AND c.conname = 'token_transactions_pkey') = ARRAY['user_id', 'id'] THEN
+          AND c.conname = 'token_transactions_pkey');
+BEGIN
+    IF columns = ARRAY['user_id', 'id'] THEN
         ALTER TABLE token_transactions
             DROP CONSTRAINT token_transactions_pkey,
             ADD CONSTRAINT token_transactions_pkey PRIMARY KEY (id, user_id);
+    END IF;
+    IF columns = ARRAY['id', 'user_id'] THEN
+        -- What the third migration made in a repair where it could not turn this key back.
+        DROP INDEX IF EXISTS token_transactions_user_key;
     END IF;
 EXCEPTION WHEN dependent_objects_still_exist THEN
     NULL;
@@ -115,7 +122,7 @@ $$;
 -- Many movements (ledger_post), independent of one another. Those of one user are done in the order
 -- they have here, summed up: one new balance for each user, one entry for each movement.
 -- Repeated keys are rare, so nothing looks for them at first: an entry that is there already, or a
--- row that somebody has for long, undoes the set, and the second attempt knows what to leave out.
+-- row that somebody has for a while, undoes the set, and the second attempt knows what to leave out.
 -- Whatever is not simple goes through ledger_post itself, movement by movement, all of its user's:
 -- a key that was used before, an account that is closed, holds that expired, a balance that does
 -- not allow every movement. Such a user's row may come before one that is locked already; where
@@ -145,6 +152,9 @@ DECLARE
     movement record;
     answer record;
 BEGIN
+    IF keyed THEN
+        PERFORM set_config('lock_timeout', '100ms', true); -- it may be a key that is in use
+    END IF;
     LOOP
         BEGIN
             -- low, high: the least and the largest the balance changes by on the way to the total.
@@ -200,7 +210,7 @@ BEGIN
         END;
 
         looked := true;
-        PERFORM set_config('lock_timeout', '100ms', true); -- for this call
+        PERFORM set_config('lock_timeout', '500ms', true);
         SELECT coalesce(array_agg(o.n), '{}') INTO busy
         FROM unnest(p_ids, p_request_hashes) WITH ORDINALITY AS o (id, request_hash, n)
         WHERE o.request_hash <> 0

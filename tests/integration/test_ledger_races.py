@@ -78,7 +78,7 @@ def test_a_key_in_progress(run, user, open_session, call, end, then):
 
 
 def test_a_key_in_progress_within_many(run, user, open_session):
-    """It holds up nobody: the others of the call are done."""
+    """It holds up the others of the call for a tenth of a second; they are done."""
     first, second, key = open_session(), open_session(), new_id()
     other = open_account(run, device_id="device_of_somebody_else_1")
     first.begin()

@@ -105,6 +105,17 @@ def test_the_ledger_of_the_version_before(cluster, database, init_db, view, key)
     assert cluster.query(database, LEDGER_KEY) == [(key,)]
 
 
+def test_a_repair_beside_a_view_of_the_ledger(cluster, database, init_db):
+    """The third migration cannot turn the key back, and what it makes instead goes again."""
+    cluster.query(database, "CREATE VIEW spent AS SELECT user_id, id, amount"
+                            " FROM token_transactions GROUP BY user_id, id")
+    before = catalog(cluster, database)
+    cluster.query(database, "DELETE FROM schema_migrations")
+    bootstrap(database, init_db)
+    assert cluster.query(database, LEDGER_KEY) == [(["id", "user_id"],)]
+    assert_same_catalog(before, catalog(cluster, database))
+
+
 # Every table of the schema, with what is lost when it alone goes.
 TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
           "payment_references", "payment_refunds", "payment_differences", "payment_windows",

@@ -31,6 +31,8 @@ struct recorder {
     atomic_int flights;
     atomic_bool hold;     /* flights wait while this is set */
     atomic_int hold_only; /* and while not 0, those of at least so many items */
+    atomic_int *watched;  /* when not NULL: what the last flight found there when it began */
+    int found;
 };
 
 static void raise_to(atomic_int *most, int value)
@@ -45,6 +47,8 @@ static void run(void *context, void *const *items, size_t count)
     struct recorder *recorder = context;
     raise_to(&recorder->most_out, atomic_fetch_add(&recorder->out, 1) + 1);
     raise_to(&recorder->largest, (int)count);
+    if (recorder->watched)
+        recorder->found = atomic_load(recorder->watched);
     atomic_fetch_add(&recorder->flights, 1);
     blocking_idle(); /* as whoever sends a statement, before it waits for the answer */
     while (atomic_load(&recorder->hold) ||
@@ -385,9 +389,11 @@ static void test_answers_do_not_wait_for_the_next_flight(void **state)
     atomic_store(&recorder.hold, false);
     wait_flights(&recorder, 2);
     start_here(coalescer, second, SECOND);
+    recorder.watched = &first[0].done;
     atomic_store(&recorder.hold_only, SECOND);
     assert_true(all_done(first, FIRST));
     wait_flights(&recorder, 3);
+    assert_int_equal(recorder.found, 0); /* the second was on its way before that */
     assert_int_equal(atomic_load(&second[0].done), 0);
     atomic_store(&recorder.hold_only, 0);
     pthread_join(thread, NULL);

@@ -19,7 +19,9 @@
 
 #include <cmocka.h>
 
+#include "base/blocking.h"
 #include "base/clock.h"
+#include "database/connection.h"
 
 enum { CLIENTS_MAX = 64, THREADS = 6, ROUNDS = 300, POOL_SIZE = 2 };
 
@@ -124,6 +126,42 @@ static void test_reuse(void **state)
     pool_release(pool, second);
     pool_free(pool);
     pool_free(NULL);
+}
+
+struct noted {
+    struct task task;
+    int runs;
+};
+
+static void note(struct task *task)
+{
+    ((struct noted *)task)->runs++;
+}
+
+/* What was deferred is done while the thread waits for a connection, or for an answer. */
+static void test_deferred_work(void **state)
+{
+    (void)state;
+    char problem[256] = "";
+    struct pool *pool = pool_new(server.url, "test", 1);
+    struct noted noted = {.task.run = note};
+    struct connection *none = NULL;
+    struct reply reply;
+    blocking_defer(&noted.task);
+    struct connection *held = acquire_ok(pool);
+    assert_int_equal(noted.runs, 1);
+    blocking_defer(&noted.task);
+    assert_int_equal(pool_acquire(pool, clock_monotonic_ms() + 30, &none, problem),
+                     ERROR_OVERLOADED);
+    assert_int_equal(noted.runs, 2);
+    blocking_defer(&noted.task);
+    connection_execute(held, "SELECT 1", clock_monotonic_ms() + 30, &reply);
+    assert_false(reply.ok);
+    assert_int_equal(noted.runs, 3);
+    blocking_idle();
+    assert_int_equal(noted.runs, 3);
+    pool_release(pool, held);
+    pool_free(pool);
 }
 
 static void test_exhausted(void **state)
@@ -272,7 +310,7 @@ int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start_server, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_reuse),   TEST(test_exhausted),
+        TEST(test_reuse),   TEST(test_deferred_work), TEST(test_exhausted),
         TEST(test_broken),  cmocka_unit_test(test_unreachable),
         TEST(test_threads), cmocka_unit_test(test_check_url),
     };

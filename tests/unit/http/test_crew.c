@@ -26,6 +26,7 @@ struct fixture {
     atomic_int tasks_run;
     atomic_int held;      /* tasks that hold a thread */
     atomic_bool release;
+    atomic_bool burst; /* the next turn is to add tasks */
     void (*turn)(struct fixture *fixture, int number);
 };
 
@@ -223,6 +224,48 @@ static void test_the_end_waits_for_tasks(void **state)
     assert_int_equal(atomic_load(&fixture.tasks_run), TASKS);
 }
 
+enum { BURST = THREADS - 1 };
+static struct counted burst[BURST];
+
+static void run_held(struct task *task)
+{
+    struct fixture *fixture = ((struct counted *)task)->fixture;
+    atomic_fetch_add(&fixture->held, 1);
+    blocking_begin();
+    while (!atomic_load(&fixture->release))
+        usleep(100);
+    atomic_fetch_sub(&fixture->held, 1);
+    atomic_fetch_add(&fixture->tasks_run, 1);
+}
+
+static void add_burst(struct fixture *fixture, int number)
+{
+    (void)number;
+    if (!atomic_exchange(&fixture->burst, false))
+        return;
+    for (int i = 0; i < BURST; i++) {
+        burst[i] = (struct counted){.task.run = run_held, .fixture = fixture};
+        assert_true(blocking_run(&burst[i].task));
+    }
+}
+
+/* Tasks that come at once have a thread each, with new threads and with idle ones, and the loop too. */
+static void test_a_burst_of_tasks(void **state)
+{
+    (void)state;
+    struct fixture fixture = {.crew = NULL};
+    start(&fixture, THREADS, add_burst);
+    for (int round = 1; round <= 50; round++) {
+        atomic_store(&fixture.release, false);
+        atomic_store(&fixture.burst, true);
+        assert_true(comes(&fixture.held, BURST));
+        assert_true(comes(&fixture.turns, atomic_load(&fixture.turns) + 10));
+        atomic_store(&fixture.release, true);
+        assert_true(comes(&fixture.tasks_run, round * BURST));
+    }
+    stop(&fixture);
+}
+
 static void test_outside_a_crew(void **state)
 {
     (void)state;
@@ -243,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_the_loop_goes_on_beside_tasks),
         cmocka_unit_test(test_a_task_beside_a_loop_that_never_waits),
         cmocka_unit_test(test_the_end_waits_for_tasks),
+        cmocka_unit_test(test_a_burst_of_tasks),
         cmocka_unit_test(test_outside_a_crew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
