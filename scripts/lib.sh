@@ -25,6 +25,23 @@ die() {
     exit 1
 }
 
+free_port() { # free_port OTHER: one that nobody listens on, and not OTHER
+    local port
+    while :; do
+        port=$((20000 + RANDOM % 12000))
+        if [ "$port" != "$1" ] && ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+            break
+        fi
+    done
+    echo "$port"
+}
+
+# For an instance of a script's own.
+take_free_ports() {
+    HTTPS_PORT=$(free_port 0)
+    HTTP_PORT=$(free_port "$HTTPS_PORT")
+}
+
 # usage_if_asked "$@": prints the comment at the head of the script for --help.
 usage_if_asked() {
     case ${1-} in

@@ -8,6 +8,7 @@ Leaving the block stops everything and fails on a sanitizer finding in any log, 
 that died although the test did not say so (stack.expect_deaths).
 """
 
+import contextlib
 import glob
 import http.client
 import ipaddress
@@ -39,11 +40,18 @@ def address_of(device):
     return str(ipaddress.IPv4Address(0x0A000000 + tail))
 
 
+def free_ports(count):
+    """Different ports that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def free_port():
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One of them."""
+    return free_ports(1)[0]
 
 
 class Answer:
@@ -160,7 +168,7 @@ class Stack:
 
     def _up(self):
         for _ in range(5):
-            self.https_port, self.http_port = free_port(), free_port()
+            self.https_port, self.http_port = free_ports(2)
             self.environment.update(HTTPS_PORT=str(self.https_port), HTTP_PORT=str(self.http_port))
             done = self.run("up")
             if done.returncode == 0:
