@@ -11,7 +11,7 @@ import psycopg2
 
 from tests.bench import data
 from tests.bench.load import LoadError
-from tests.support.process import REPOSITORY, wait_until
+from tests.support.process import REPOSITORY, pid_in, wait_until
 from tests.support.stack import Stack, free_port
 
 # A disk and not memory: /tmp may be a tmpfs, on which a commit costs nothing.
@@ -81,6 +81,10 @@ class Instance:
         self.query(f"ALTER SYSTEM SET max_connections = {CONNECTIONS_MAX}")
         self.stack.run("down", check=True)
         self.stack.run("up", check=True)
+
+    def postmaster(self):
+        """The process id of the database server."""
+        return pid_in(f"{os.path.dirname(self.sockets)}/data/postmaster.pid")
 
     def fill(self, users, entries_each):
         """Makes users with entries, and a key of a service that may charge them."""
@@ -162,8 +166,7 @@ class Instance:
         path = f"{self.stack.run_dir}/nginx/upstreams.conf"
         with open(path, "a", encoding="utf-8") as file:
             file.write(text)
-        with open(f"{self.stack.run_dir}/run/nginx.pid", encoding="ascii") as file:
-            master = int(file.read())
+        master = pid_in(f"{self.stack.run_dir}/run/nginx.pid")
         os.kill(master, signal.SIGHUP)
         for url in urls:
             wait_until(lambda url=url: _answers(url), 10, f"nginx listens for {url}")

@@ -3,7 +3,7 @@
 import os
 import resource
 
-from tests.support.process import children
+from tests.support.process import children, pid_in
 
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 PARTS = ("load", "nginx", "program", "postgres")
@@ -38,11 +38,6 @@ def _used(pids):
     return ticks * TICK_SECONDS
 
 
-def _pid_in(path):
-    with open(path, encoding="ascii") as file:
-        return int(file.readline())
-
-
 class Processor:
     """Measures from here on."""
 
@@ -55,11 +50,10 @@ class Processor:
         ours = resource.getrusage(resource.RUSAGE_CHILDREN)
         return {
             "load": ours.ru_utime + ours.ru_stime,  # wrk and pgbench have ended by then
-            "nginx": _used(_tree(_pid_in(f"{stack.run_dir}/run/nginx.pid"))),
+            "nginx": _used(_tree(pid_in(f"{stack.run_dir}/run/nginx.pid"))),
             "program": _used([pid for top in (*stack.pids().values(), *self.instance.peers)
                               for pid in _tree(top)]),
-            "postgres": _used(_tree(_pid_in(
-                f"{os.path.dirname(self.instance.sockets)}/data/postmaster.pid"))),
+            "postgres": _used(_tree(self.instance.postmaster())),
         }
 
     def microseconds(self, operations):

@@ -10,12 +10,13 @@ from tests.bench.instance import Instance
 from tests.bench.load import LoadError, Requests, Sample
 from tests.bench.processor import Processor
 from tests.support.postgres import programs_folder
-from tests.support.process import wait_until
+from tests.support.process import children, wait_until
 
 READ_CONNECTIONS = 64     # of every row of reads, and of the spends that are compared with others
 SPEND_CONNECTIONS = (32, 64, 128, 256)
 BATCH_CONNECTIONS = 16
 BATCH = 100               # operations, as in requests.lua
+AUTOVACUUM_WORKERS = 3    # may begin at any time
 PGBENCH_CLIENTS = (8, 16, 32, 64)  # its best of these is the reference
 CACHED_USERS = 200        # read so often that the cache has all of them before a run begins
 CACHE_SLIP = 0.02         # share of look-ups that may go the other way (entries last 30 s)
@@ -143,8 +144,13 @@ def batch(instance):
 def pgbench(instance, name, script, clients):
     """Spends by pgbench over all users. script: (its name, its path)."""
     def run(seconds):
-        return load.pgbench(f"{programs_folder()}/pgbench", instance.url, script[1], clients,
-                            seconds)
+        before = len(children(instance.postmaster()))
+        sample = load.pgbench(f"{programs_folder()}/pgbench", instance.url, script[1], clients,
+                              seconds)
+        # The sessions end after their clients, which with 256 of them takes a second or two.
+        wait_until(lambda: len(children(instance.postmaster())) < before + AUTOVACUUM_WORKERS + 1,
+                   30, "pgbench's sessions are gone")
+        return sample
     return Row(name, instance, clients, run, writes=1, warm_up=False,
                remark=f"{script[0]}, {clients} clients")
 

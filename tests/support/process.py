@@ -54,6 +54,12 @@ def alive(pid):
         return False
 
 
+def pid_in(path):
+    """The process id that is the first line of a file."""
+    with open(path, encoding="ascii") as file:
+        return int(file.readline())
+
+
 def children(pid):
     """Process ids of the direct children."""
     try:

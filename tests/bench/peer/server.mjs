@@ -211,7 +211,9 @@ function addSpend(app, pool) {
 }
 
 async function serve() {
-    const pool = new pg.Pool({ connectionString: DATABASE_URL, max: Number(process.env.POOL) });
+    // Connections are kept, as the handlers keep theirs: closing them is work that another row would bear.
+    const pool = new pg.Pool({ connectionString: DATABASE_URL, max: Number(process.env.POOL),
+                               idleTimeoutMillis: 0 });
     const app = Fastify({ logger: false });
     addBalance(app, pool);
     addSpend(app, pool);

@@ -9,7 +9,7 @@ import time
 
 import psycopg2
 
-from tests.support.process import children, wait_until
+from tests.support.process import children, pid_in, wait_until
 
 LONGEST_SECONDS = 60  # no fault may need longer to be over
 
@@ -96,8 +96,7 @@ class Faults:
 
     def reload_nginx(self):
         """nginx takes up its configuration and replaces its workers."""
-        with open(f"{self.stack.run_dir}/run/nginx.pid", encoding="ascii") as file:
-            master = int(file.read())
+        master = pid_in(f"{self.stack.run_dir}/run/nginx.pid")
         before = set(children(master))
         os.kill(master, 1)
         wait_until(lambda: set(children(master)) - before, 20, "nginx has new workers")
