@@ -106,12 +106,19 @@ static size_t read_escape(struct text text, uint32_t *ret_character)
                 *ret_character = (unsigned char)pair[1];
         return 2;
     }
-    uint32_t high = code_unit(text.data + 2);
-    *ret_character = high;
-    if (high >> 10 != 0xD800 >> 10 || text.len < 12 || memcmp(text.data + 6, "\\u", 2) != 0)
+    uint32_t unit = code_unit(text.data + 2);
+    *ret_character = unit;
+    if (unit < 0xD800 || unit > 0xDFFF)
         return 6;
-    *ret_character = 0x10000 + ((high & 0x3FF) << 10) + (code_unit(text.data + 8) & 0x3FF);
-    return 12;
+    bool escape_follows = text.len >= 12 && memcmp(text.data + 6, "\\u", 2) == 0;
+    uint32_t low = escape_follows ? code_unit(text.data + 8) : 0;
+    if (unit < 0xDC00 && low >= 0xDC00 && low <= 0xDFFF) {
+        *ret_character = 0x10000 + ((unit & 0x3FF) << 10) + (low & 0x3FF);
+        return 12;
+    }
+    /* Half of a pair, which json-c takes for this one. */
+    *ret_character = 0xFFFD;
+    return 6;
 }
 
 /* Takes the first character of a name, however it is spelled. A malformed one is its bytes. */

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/json_parse.h"
+
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static void test_count_members(void **state)
@@ -57,6 +59,9 @@ static void test_find_duplicate(void **state)
         {"{\"\\\\u0061\":1,\"a\":1}", NULL},
         {"{\"n\":1,\"\\n\":1,\"\\\\n\":1}", NULL},
         {"{\"\\u00e9\":1,\"e\":1}", NULL},
+        {"{\"\\ud83da\":1,\"\\ude00a\":1}", "\\ude00a"},
+        {"{\"\\ud83d\\u0061\":1,\"\\ud83da\":1}", "\\ud83da"},
+        {"{\"\\ud83d\\ude00\":1,\"\\ud83d\":1}", NULL},
     };
     for (size_t i = 0; i < COUNT(ROWS); i++) {
         struct text name = TEXT_LITERAL("untouched");
@@ -64,6 +69,47 @@ static void test_find_duplicate(void **state)
         assert_int_equal(found, ROWS[i].name ? JSON_SCAN_FOUND : JSON_SCAN_NONE);
         assert_true(text_equal(name, found ? text_from(ROWS[i].name) : TEXT_LITERAL("untouched")));
     }
+}
+
+/* A name of up to PIECES_MAX pieces, the digits of number. */
+static void write_name(char *name, size_t size, unsigned number)
+{
+    static const char *const PIECES[] = {"",       "\\ud83d", "\\ud83e",     "\\ude00", "\\ude01",
+                                         "\\ufffd", "a",      "\xEF\xBF\xBD", "\\n"};
+    enum { PIECES_MAX = 3 };
+    size_t len = 0;
+    name[0] = '\0';
+    for (int i = 0; i < PIECES_MAX; i++, number /= COUNT(PIECES))
+        len += (size_t)snprintf(name + len, size - len, "%s", PIECES[number % COUNT(PIECES)]);
+}
+
+/* Halves of surrogate pairs in every order: two names are the same exactly when json-c says so, which
+ * is how json_parse tells a name that occurs twice from a lack of memory. */
+static void test_names_are_those_of_the_parser(void **state)
+{
+    (void)state;
+    enum { NAMES = 9 * 9 * 9, STEP = 7 };
+    int twice = 0;
+    for (unsigned a = 0; a < NAMES; a++) {
+        for (unsigned b = a % STEP; b < NAMES; b += STEP) {
+            char first[32];
+            char second[32];
+            char json[96];
+            struct json_object *object = NULL;
+            struct json_report report;
+            struct text name;
+            write_name(first, sizeof(first), a);
+            write_name(second, sizeof(second), b);
+            snprintf(json, sizeof(json), "{\"%s\":1,\"%s\":2}", first, second);
+            assert_int_equal(json_parse_object(text_from(json), &object, &report),
+                             JSON_PROBLEM_NONE);
+            assert_int_equal(json_scan_find_duplicate(text_from(json), &name),
+                             report.duplicates ? JSON_SCAN_FOUND : JSON_SCAN_NONE);
+            twice += report.duplicates;
+            json_object_put(object);
+        }
+    }
+    assert_true(twice > NAMES / STEP);
 }
 
 /* Up to the limits it is sure; a text beyond them is not called free of duplicates. */
@@ -225,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_count_members),
         cmocka_unit_test(test_find_duplicate),
+        cmocka_unit_test(test_names_are_those_of_the_parser),
         cmocka_unit_test(test_find_duplicate_limits),
         cmocka_unit_test(test_member_at),
         cmocka_unit_test(test_find_fault),
