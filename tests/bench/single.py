@@ -3,14 +3,13 @@
 import contextlib
 import glob
 import os
-import pwd
 import socket
 import statistics
 import subprocess
 import time
 
 from tests.support.fastcgi import PARAMS, STDIN, Connection, begin, name_values, parameters, stream
-from tests.support.process import end
+from tests.support.process import as_user, end
 from tests.support.stack import new_device
 
 STARTS, BOOTSTRAPS = 21, 5
@@ -38,10 +37,7 @@ class _Handler:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
         self.listener.listen(16)
-        self.user = {}
-        if os.geteuid() == 0:
-            entry = pwd.getpwnam(stack.instance["RUN_USER"])
-            self.user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        self.user = as_user(stack.instance["RUN_USER"])
         self.process = None
 
     def start(self):

@@ -298,18 +298,16 @@ def test_what_cannot_be_booked_is_read_again_and_keeps_nothing_waiting(shop, buy
 
 # --- the program ---
 
-def test_several_at_once_do_everything_once(shop, binaries):
-    extra = [Handler(binaries, NAME, POSTGRES_URL=shop.url, **shop.environment) for _ in range(2)]
-    buyers = [shop.buyer() for _ in range(10)]
-    with concurrent.futures.ThreadPoolExecutor(5) as pool:
-        payments = list(pool.map(lambda buyer: [buyer.buy(), buyer.buy(), buyer.buy()], buyers))
-    for payment in [payment for three in payments for payment in three]:
-        shop.provider.pay(payment.provider_id)
-    for buyer in buyers:
-        credited(shop, buyer, 30)
-        buyer.client.close()
-    for one in extra:
-        one.close()
+def test_several_at_once_do_everything_once(shop):
+    with shop.reconciler(), shop.reconciler():
+        buyers = [shop.buyer() for _ in range(10)]
+        with concurrent.futures.ThreadPoolExecutor(5) as pool:
+            payments = list(pool.map(lambda buyer: [buyer.buy(), buyer.buy(), buyer.buy()], buyers))
+        for payment in [payment for three in payments for payment in three]:
+            shop.provider.pay(payment.provider_id)
+        for buyer in buyers:
+            credited(shop, buyer, 30)
+            buyer.client.close()
 
 
 def test_it_is_killed_and_goes_on(shop, buyer):
@@ -321,17 +319,15 @@ def test_it_is_killed_and_goes_on(shop, buyer):
     credited(shop, buyer, 50)
 
 
-def test_it_leaves_when_it_is_told(shop, buyer, binaries):
+def test_it_leaves_when_it_is_told(shop, buyer):
     """Also while the provider stalls it: what is cut off stays leased and is done by the next one."""
     payment = buyer.buy()
     shop.provider.faults.set(timeout_before=1)
-    one = Handler(binaries, NAME, POSTGRES_URL=shop.url,
-                  **{**shop.environment, "YOOKASSA_TIMEOUT_MS": "20000"})
-    before = shop.provider.faults.counts["timeout_before"]
-    shop.wait(lambda: shop.provider.faults.counts["timeout_before"] > before, "calls hang")
-    assert one.stop(10) < 10
-    assert "stopped" in one.log()
-    one.close()
+    with shop.reconciler(YOOKASSA_TIMEOUT_MS="20000") as one:
+        before = shop.provider.faults.counts["timeout_before"]
+        shop.wait(lambda: shop.provider.faults.counts["timeout_before"] > before, "calls hang")
+        assert one.stop(10) < 10
+        assert "stopped" in one.log()
     shop.provider.faults.set()
     shop.provider.pay(payment.provider_id)
     shop.look_again()
@@ -390,7 +386,7 @@ def test_metrics_tell_what_it_does(shop, buyer):
 # --- everything at once ---
 
 @pytest.mark.seconds(240)
-def test_a_provider_that_fails_in_every_way(shop, binaries):
+def test_a_provider_that_fails_in_every_way(shop):
     """Each call meets each fault now and then; in the end the tokens are those that were paid."""
     names = ("timeout_before", "timeout_after", "error_500_before", "error_500_after",
              "too_many_requests", "cut_before", "cut_after")

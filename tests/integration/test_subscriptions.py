@@ -5,7 +5,6 @@ import uuid
 
 import pytest
 
-from tests.support.fastcgi import Handler
 from tests.support.shop import BACK, Buyer, Shop
 
 PRICES = {"pro": "999.00", "premium": "2999.00"}
@@ -351,21 +350,18 @@ def test_an_account_that_was_erased_is_not_charged(shop, buyer, life):
     other.buyer.client.close()
 
 
-def test_several_reconcilers_renew_once(shop, binaries):
-    extra = [Handler(binaries, "payments-reconciler", POSTGRES_URL=shop.url, **shop.environment)
-             for _ in range(2)]
+def test_several_reconcilers_renew_once(shop):
     lives = [Life(shop, shop.buyer()) for _ in range(8)]
-    for life in lives:
-        life.end_period()
-    for life in lives:
-        shop.wait(lambda: life.renewals() == [("succeeded", None)], "it is renewed")
+    with shop.reconciler(), shop.reconciler():
+        for life in lives:
+            life.end_period()
+        for life in lives:
+            shop.wait(lambda: life.renewals() == [("succeeded", None)], "it is renewed")
     for life in lives:
         user = life.buyer.user_id()
         assert sum(payment["metadata"].get("user_id") == user
                    for payment in shop.provider.books.payments.values()) == 2
         life.buyer.client.close()
-    for one in extra:
-        one.close()
 
 
 def test_a_refund_leaves_the_period(shop, buyer, life):

@@ -22,7 +22,7 @@ import tempfile
 import time
 
 from tests.support import logs
-from tests.support.process import wait_until
+from tests.support.process import as_user, wait_until
 from tests.support.stack import SECRET, Answer
 
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, STDERR = range(1, 8)
@@ -154,10 +154,18 @@ class Connection:
 
 
 class Handler:
-    """A handler process with its own socket on fd 0, no supervisor and no nginx."""
+    """A handler process with its own socket on fd 0, no supervisor and no nginx. It shares memory
+    with nobody, unless it is given that of another Handler, or a Stack to be beside: then it is one
+    more of that instance, as its user."""
 
-    def __init__(self, binaries, name, shared_memory=None, **environment):
+    def __init__(self, binaries, name, shared_memory=None, beside=None, **environment):
         self.name = name
+        self.binary = f"{binaries}/{name}"
+        self.user = {}
+        if beside:
+            self.binary = f"{beside.run_dir}/bin/{name}"
+            self.user = as_user(beside.instance["RUN_USER"])
+            shared_memory = beside.instance["SHARED_MEMORY"]
         self.findings_expected = False
         self.folder = tempfile.mkdtemp(prefix="dl-fc-", dir="/tmp")
         self.path = f"{self.folder}/{name}.sock"
@@ -174,7 +182,9 @@ class Handler:
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind(self.path)
         self.listener.listen(1024)
-        self.binary = f"{binaries}/{name}"
+        if self.user:
+            for path in (self.folder, f"{self.folder}/notify"):
+                os.chown(path, self.user["user"], self.user["group"])
         self.process = None
         try:
             self.start()
@@ -189,7 +199,8 @@ class Handler:
         """Starts the process and waits until it says READY=1."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([self.binary], env=self.environment, cwd="/",
-                                            stdin=self.listener, stdout=log, stderr=log)
+                                            stdin=self.listener, stdout=log, stderr=log,
+                                            **self.user)
         self.notify.settimeout(0.05)
         end = time.monotonic() + 20
         while True:

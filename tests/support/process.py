@@ -25,16 +25,21 @@ def wait_until(condition, seconds=10.0, what="the condition"):
         time.sleep(0.01)
 
 
-def unprivileged():
-    """Keyword arguments for subprocess that make the child an unprivileged user's."""
+def as_user(name):
+    """Keyword arguments for subprocess that make root's child that user's, and nobody else's."""
     if os.geteuid() != 0:
         return {}
+    user = pwd.getpwnam(name)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def unprivileged():
+    """The same for an unprivileged user."""
     for name in SYSTEM_USERS:
         try:
-            user = pwd.getpwnam(name)
+            return as_user(name)
         except KeyError:
             continue
-        return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
     raise AssertionError(f"expected one of the system users {SYSTEM_USERS}")
 
 

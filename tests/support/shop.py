@@ -16,6 +16,7 @@ import datetime
 
 from tests.support import openapi
 from tests.support.books import BROKEN_BOOKS
+from tests.support.fastcgi import Handler
 from tests.support.process import wait_until
 from tests.support.stack import Stack
 from tests.support.yookassa import Provider
@@ -114,6 +115,11 @@ class Shop:
     def buyer(self, client=None):
         """Somebody new, unless a client is given."""
         return Buyer(self, client)
+
+    def reconciler(self, **environment):
+        """One more reconciler of this instance; a Handler."""
+        return Handler(self.binaries, "payments-reconciler", beside=self.stack,
+                       POSTGRES_URL=self.url, **{**self.environment, **environment})
 
     def service_key(self, name, scopes="refund"):
         """A key of scripts/service-key."""

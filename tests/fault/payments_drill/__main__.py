@@ -9,7 +9,6 @@ import contextlib
 import glob
 import json
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -25,7 +24,7 @@ from tests.fault.payments_drill.check import (
     Ours, Verdict, acknowledged_but_gone, forged_and_believed, read_journal)
 from tests.fault.payments_drill.faults import CHANCES, HEAVY, LIGHT, RECONCILER, Faults
 from tests.support import logs
-from tests.support.process import REPOSITORY, end, wait_until
+from tests.support.process import REPOSITORY, as_user, end, wait_until
 from tests.support.stack import Stack
 from tests.support.yookassa import FAULTS as PROVIDER_FAULTS
 from tests.support.yookassa_process import ProviderProcess
@@ -50,10 +49,7 @@ class Reconciler:
     def __init__(self, stack, folder):
         self.binary, self.log = f"{stack.run_dir}/bin/{RECONCILER}", f"{folder}/reconciler.log"
         self.environment = {**stack.environment, "SHARED_MEMORY": stack.instance["SHARED_MEMORY"]}
-        self.user = {}
-        if os.geteuid() == 0:
-            who = pwd.getpwnam("dreamlens")
-            self.user = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
+        self.user = as_user(stack.instance["RUN_USER"])
         self.process = None
         self.start()
 
