@@ -1,6 +1,7 @@
 #include "http/crew.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -23,6 +24,7 @@ struct crew {
     crew_loop *loop;
     void *context;
     int threads_max;
+    bool may_batch;       /* nobody chose another policy for the process */
     pthread_mutex_t lock; /* guards what follows */
     struct idler *idle;   /* the latest first: its memory is still in the processor's cache */
     int awaking;          /* called, and not there yet */
@@ -37,6 +39,7 @@ struct crew {
 };
 
 static __thread const struct crew *looping; /* the crew whose loop this thread has */
+static __thread bool batching;              /* by crew_batch */
 
 bool crew_has_loop(void)
 {
@@ -51,6 +54,7 @@ struct crew *crew_new(int threads, crew_loop *loop, void *context)
     crew->loop = loop;
     crew->context = context;
     crew->threads_max = threads;
+    crew->may_batch = sched_getscheduler(0) == SCHED_OTHER;
     crew->last = &crew->first;
     crew->loop_free = true;
     pthread_mutex_init(&crew->lock, NULL);
@@ -63,6 +67,19 @@ void crew_free(struct crew *crew)
         return;
     pthread_mutex_destroy(&crew->lock);
     free(crew);
+}
+
+/* Of the calling thread, which is what Linux takes 0 for. */
+static bool set_policy(int policy)
+{
+    static const struct sched_param NO_PRIORITY = {.sched_priority = 0};
+    return sched_setscheduler(0, policy, &NO_PRIORITY) == 0;
+}
+
+void crew_batch(void)
+{
+    if (looping && looping->may_batch && !batching)
+        batching = set_policy(SCHED_BATCH);
 }
 
 static void *work(void *argument);
@@ -131,6 +148,8 @@ static void hand_over(void *context)
     if (!looping)
         return;
     looping = NULL;
+    if (batching)
+        batching = !set_policy(SCHED_OTHER);
     pthread_mutex_lock(&crew->lock);
     crew->loop_free = true;
     call(crew);
@@ -185,6 +204,9 @@ static void *work(void *argument)
     struct crew *crew = argument;
     struct task *task;
     blocking_set(&HOOKS, crew);
+    /* The policy of the thread that started this one is inherited. */
+    if (crew->may_batch)
+        set_policy(SCHED_OTHER);
     while (take(crew, &task)) {
         if (task) {
             task->run(task);

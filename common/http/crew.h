@@ -28,6 +28,13 @@ bool crew_start(struct crew *crew);
 bool crew_has_loop(void);
 
 /*
+ * Said by a loop that is about to wait for more of what it did not lose itself over: until it loses the
+ * loop, the thread does not preempt whoever wakes it (SCHED_BATCH, sched(7)). nginx goes on to send
+ * what it has read of other connections, and the loop gets all of it at once.
+ */
+void crew_batch(void);
+
+/*
  * Ends all threads once they have run what they have, and waits for them. The loop must return
  * soon by itself: wake is called for that, with the loop's context.
  */

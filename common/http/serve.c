@@ -229,8 +229,12 @@ static void serve_connection(struct serve *serve, int fd)
 static void loop(void *context)
 {
     struct serve *serve = context;
+    bool stayed = false; /* after it served what there was */
     while (crew_has_loop()) {
         if (serve->event_next == serve->event_count) {
+            if (stayed)
+                crew_batch();
+            stayed = true;
             int count = epoll_wait(serve->epoll_fd, serve->events, EVENTS_MAX, -1);
             assert(count >= 0 || errno == EINTR);
             serve->event_count = count > 0 ? count : 0;

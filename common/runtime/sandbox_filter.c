@@ -105,6 +105,8 @@ static const uint16_t ALLOWED[] = {
     SYS_set_tid_address,
     SYS_gettid,
     SYS_sched_yield,
+    SYS_sched_getscheduler,
+    SYS_sched_setscheduler,
     SYS_sched_getaffinity,
     SYS_getcpu,
     SYS_membarrier,

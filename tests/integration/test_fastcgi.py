@@ -343,6 +343,25 @@ def test_a_reader_that_does_not_read_holds_a_thread_for_a_while_only(make_handle
 
 
 @pytest.mark.quick
+def test_the_loop_batches_until_it_has_to_wait(make_handler, database):
+    """The thread that serves what is cached does not preempt nginx; one that waits for the database
+    is no such thread any more."""
+    handler = make_handler("tokens", POSTGRES_URL=database)
+    device = new_device()
+
+    def batching():
+        return sum(os.sched_getscheduler(int(thread)) == os.SCHED_BATCH
+                   for thread in os.listdir(f"/proc/{handler.process.pid}/task"))
+    assert batching() == 0
+    with handler.connect() as connection:
+        for _ in range(5):
+            connection.request("GET", "/api/tokens", device=device)
+        wait_until(lambda: batching() == 1, what="the loop stayed with its thread")
+        connection.request("GET", "/api/tokens", device=new_device())
+        wait_until(lambda: batching() == 0, what="the loop went to another thread")
+
+
+@pytest.mark.quick
 def test_many_connections_leave_nothing_behind(make_handler, database):
     handler = make_handler("tokens", POSTGRES_URL=database)
     device = new_device()

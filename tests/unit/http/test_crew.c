@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -266,11 +267,73 @@ static void test_a_burst_of_tasks(void **state)
     stop(&fixture);
 }
 
+static void note_policy(struct task *task)
+{
+    struct fixture *fixture = ((struct counted *)task)->fixture;
+    atomic_store(&fixture->held, 1 + sched_getscheduler(0));
+}
+
+static struct counted noted;
+
+/* The first turn batches and starts a thread by a task, the second gives the loop up. */
+static void batch(struct fixture *fixture, int number)
+{
+    if (number == 0) {
+        assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+        crew_batch();
+        assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
+        noted = (struct counted){.task.run = note_policy, .fixture = fixture};
+        assert_true(blocking_run(&noted.task));
+    } else if (number == 1) {
+        assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
+        blocking_begin();
+        crew_batch(); /* not without the loop */
+        assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
+    }
+    usleep(100);
+}
+
+/* A thread that batches does until it gives the loop up, and no other one does. */
+static void test_the_loop_batches(void **state)
+{
+    (void)state;
+    struct fixture fixture = {.crew = NULL};
+    start(&fixture, THREADS, batch);
+    assert_true(comes(&fixture.turns, 100));
+    assert_true(comes(&fixture.held, 1));
+    assert_int_equal(atomic_load(&fixture.held), 1 + SCHED_OTHER);
+    stop(&fixture);
+}
+
+static void batch_and_wait(struct fixture *fixture, int number)
+{
+    (void)fixture;
+    (void)number;
+    crew_batch();
+    blocking_begin();
+    assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
+}
+
+/* Whoever runs the process may have chosen a policy for all of it. */
+static void test_a_chosen_policy_stays(void **state)
+{
+    (void)state;
+    static const struct sched_param NO_PRIORITY = {.sched_priority = 0};
+    struct fixture fixture = {.crew = NULL};
+    assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &NO_PRIORITY), 0);
+    start(&fixture, THREADS, batch_and_wait);
+    assert_true(comes(&fixture.turns, TURNS));
+    stop(&fixture);
+    assert_int_equal(sched_setscheduler(0, SCHED_OTHER, &NO_PRIORITY), 0);
+}
+
 static void test_outside_a_crew(void **state)
 {
     (void)state;
     struct counted one = {.task.run = count_task};
     assert_false(crew_has_loop());
+    crew_batch();
+    assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
     blocking_begin();
     assert_false(blocking_run(&one.task));
     crew_free(NULL);
@@ -287,6 +350,8 @@ int main(void)
         cmocka_unit_test(test_a_task_beside_a_loop_that_never_waits),
         cmocka_unit_test(test_the_end_waits_for_tasks),
         cmocka_unit_test(test_a_burst_of_tasks),
+        cmocka_unit_test(test_the_loop_batches),
+        cmocka_unit_test(test_a_chosen_policy_stays),
         cmocka_unit_test(test_outside_a_crew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
