@@ -106,7 +106,6 @@ static const uint16_t ALLOWED[] = {
     SYS_gettid,
     SYS_sched_yield,
     SYS_sched_getscheduler,
-    SYS_sched_setscheduler,
     SYS_sched_getaffinity,
     SYS_getcpu,
     SYS_membarrier,
@@ -242,6 +241,9 @@ static const struct condition CONDITIONS[] = {
 #ifdef SYS_open
     {SYS_open, 1, TEST_CLEAR, REFUSE(EACCES), .mask = OPEN_TO_CHANGE},
 #endif
+    /* Of the calling thread (http/crew.h). */
+    {SYS_sched_setscheduler, 0, .refusal = REFUSE(EPERM), .more = true, ONE_OF(0)},
+    {SYS_sched_setscheduler, 1, .refusal = REFUSE(EPERM), ONE_OF(SCHED_OTHER, SCHED_BATCH)},
 #if !RELAXED
     {SYS_clone, 0, TEST_SET, SECCOMP_RET_KILL_PROCESS, .mask = CLONE_THREAD},
     /* Code comes from files only, and no file can be written. */

@@ -150,6 +150,28 @@ static int try_kill_self(void)
     return result_of(kill(getpid(), 0));
 }
 
+static int schedule(pid_t pid, int policy, int priority)
+{
+    const struct sched_param parameters = {.sched_priority = priority};
+    return result_of(sched_setscheduler(pid, policy, &parameters));
+}
+
+static int try_batch(void)
+{
+    int batch = schedule(0, SCHED_BATCH, 0);
+    return batch == WORKED ? schedule(0, SCHED_OTHER, 0) : batch;
+}
+
+static int try_real_time(void)
+{
+    return schedule(0, SCHED_FIFO, 1);
+}
+
+static int try_batch_of_the_parent(void)
+{
+    return schedule(getppid(), SCHED_BATCH, 0);
+}
+
 static int try_packet_socket(void)
 {
     return result_of(socket(AF_PACKET, SOCK_DGRAM, 0));
@@ -229,6 +251,9 @@ static const struct attempt {
     {"keyctl", try_keyctl, ENOSYS, false, 0},
     {"signal the parent", try_kill_parent, EPERM, false, 0},
     {"signal itself", try_kill_self, WORKED, true, 0},
+    {"schedule itself as a batch", try_batch, WORKED, true, 0},
+    {"schedule itself in real time", try_real_time, EPERM, true, 0},
+    {"schedule the parent", try_batch_of_the_parent, EPERM, true, 0},
     {"packet socket", try_packet_socket, EAFNOSUPPORT, false, 0},
     {"listen", try_listen, ENOSYS, false, 0},
     {"bind a TCP port", try_bind_tcp, EACCES, true, 4},
