@@ -60,8 +60,10 @@ class Life:
                         " WHERE user_id = %s", (days, self.buyer.user_id()))
 
     def end_period(self):
-        """The period is over this moment, whatever month it is."""
-        seconds = self.row("extract(epoch FROM current_period_end - now() AT TIME ZONE 'utc')::int")
+        """The period is over this moment, whatever month it is; to the microsecond, for a renewal is
+        told from the next one by the period's end."""
+        seconds = self.row(
+            "extract(epoch FROM current_period_end - now() AT TIME ZONE 'utc')::float8")
         self.shop.query(
             "UPDATE subscriptions SET next_check_at = next_check_at - make_interval(secs => %(s)s),"
             " current_period_start = current_period_start - make_interval(secs => %(s)s),"
