@@ -204,7 +204,7 @@ static void *work(void *argument)
     struct crew *crew = argument;
     struct task *task;
     blocking_set(&HOOKS, crew);
-    /* The policy of the thread that started this one is inherited. */
+    /* A thread that batches may have started this one, which inherits its policy. */
     if (crew->may_batch)
         set_policy(SCHED_OTHER);
     while (take(crew, &task)) {

@@ -28,9 +28,10 @@ bool crew_start(struct crew *crew);
 bool crew_has_loop(void);
 
 /*
- * Said by a loop that is about to wait for more of what it did not lose itself over: until it loses the
- * loop, the thread does not preempt whoever wakes it (SCHED_BATCH, sched(7)). nginx goes on to send
- * what it has read of other connections, and the loop gets all of it at once.
+ * Said by a loop that served what there was without waiting for anything. Until it gives the loop up,
+ * the calling thread no longer preempts whoever wakes it (SCHED_BATCH, sched(7)): nginx goes on to
+ * send what it has read of other connections, and the loop gets all of it at once. Does nothing
+ * without the loop, where the process was given another policy, or where the system refuses.
  */
 void crew_batch(void);
 

@@ -156,14 +156,13 @@ class Connection:
 class Handler:
     """A handler process with its own socket on fd 0, no supervisor and no nginx. It shares memory
     with nobody, unless it is given that of another Handler, or a Stack to be beside: then it is one
-    more of that instance, as its user."""
+    more of that instance, as its user, who has to be able to run what is in binaries."""
 
     def __init__(self, binaries, name, shared_memory=None, beside=None, **environment):
         self.name = name
         self.binary = f"{binaries}/{name}"
         self.user = {}
         if beside:
-            self.binary = f"{beside.run_dir}/bin/{name}"
             self.user = as_user(beside.instance["RUN_USER"])
             shared_memory = beside.instance["SHARED_MEMORY"]
         self.findings_expected = False

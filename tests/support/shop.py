@@ -118,7 +118,7 @@ class Shop:
 
     def reconciler(self, **environment):
         """One more reconciler of this instance; a Handler."""
-        return Handler(self.binaries, "payments-reconciler", beside=self.stack,
+        return Handler(f"{self.stack.run_dir}/bin", "payments-reconciler", beside=self.stack,
                        POSTGRES_URL=self.url, **{**self.environment, **environment})
 
     def service_key(self, name, scopes="refund"):
