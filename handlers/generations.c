@@ -1,9 +1,9 @@
 /* /api/generations: the history of generated images. */
 #include "http/body.h"
 #include "http/page.h"
-#include "runtime/caller.h"
-#include "runtime/handler_main.h"
-#include "runtime/idempotency.h"
+#include "endpoint/caller.h"
+#include "process/handler_main.h"
+#include "endpoint/idempotency.h"
 #include "services/generation_service.h"
 #include "services/usage_service.h"
 
@@ -65,9 +65,8 @@ static enum error read_draft(const struct body *body, struct new_generation *ret
     static const struct body_text_rule PROMPT = {.name = "promptUsed",
                                                  .bytes_max = PROMPT_BYTES_MAX,
                                                  .characters_max = PROMPT_CHARACTERS_MAX};
-    static const struct body_text_rule TREND = {.name = "trend",
-                                                .bytes_max = BODY_BYTES_MAX,
-                                                .characters_max = TREND_CHARACTERS_MAX};
+    static const struct body_text_rule TREND = {
+        .name = "trend", .bytes_max = BODY_BYTES_MAX, .characters_max = TREND_CHARACTERS_MAX};
     static const struct body_text_rule QUALITY = {
         .name = "quality", .bytes_max = 8, .choices = "1K,2K,4K"};
     static const struct body_text_rule IMAGE_URL = {.name = "imageUrl",
@@ -105,8 +104,8 @@ static enum error create_generation(struct app *app, struct request *request,
     draft.by_address = account.identity.kind == IDENTITY_DEVICE;
     err = generation_service_record(app, &account, &draft, &key, &generation, &usage);
     if (err == ERROR_RATE_LIMITED)
-        err = response_rate_limited(response, usage.usage_limit,
-                                    usage_service_wait_seconds(&usage));
+        err =
+            response_rate_limited(response, usage.usage_limit, usage_service_wait_seconds(&usage));
     if (err)
         goto out;
     response_rate_limit(response, usage.usage_limit, usage.usage_limit - usage.used,

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "observe/metrics.h"
-#include "runtime/handler_main.h"
+#include "process/handler_main.h"
 #include "services/system_service.h"
 
 /* All series of one name together; gauges are left to /metrics. */

@@ -1,7 +1,7 @@
 /* /api/init-db: brings the schema up to date, for an operator who knows DB_INIT_SECRET. */
 #include "base/clock.h"
 #include "base/config.h"
-#include "runtime/handler_main.h"
+#include "process/handler_main.h"
 #include "services/system_service.h"
 
 /* The secret is compared even when it is absent, so that time tells nothing. */

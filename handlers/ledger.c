@@ -3,13 +3,13 @@
 
 #include "base/blocking.h"
 #include "base/clock.h"
-#include "base/owned_id.h"
+#include "base/public_id.h"
 #include "http/body.h"
 #include "http/page.h"
 #include "observe/log.h"
-#include "runtime/entry_json.h"
-#include "runtime/handler_main.h"
-#include "runtime/idempotency.h"
+#include "endpoint/entry_json.h"
+#include "process/handler_main.h"
+#include "endpoint/idempotency.h"
 #include "services/ledger_service.h"
 #include "services/service_key_service.h"
 #include "services/token_service.h"
@@ -38,15 +38,14 @@ static enum error begin(struct app *app, const struct request *request, struct r
 static enum error read_order(const struct body *body, struct response *response,
                              struct ledger_order *ret_order)
 {
-    static const struct body_text_rule USER = {.name = "userId", .required = true,
-                                               .bytes_max = 36};
+    static const struct body_text_rule USER = {.name = "userId", .required = true, .bytes_max = 36};
     static const struct body_text_rule DESCRIPTION = {
         .name = "description",
         .bytes_max = 4 * DESCRIPTION_CHARACTERS_MAX,
         .characters_max = DESCRIPTION_CHARACTERS_MAX,
     };
-    static const struct body_int_rule AMOUNT = {.name = "amount", .required = true, .least = 1,
-                                                .most = INT32_MAX};
+    static const struct body_int_rule AMOUNT = {
+        .name = "amount", .required = true, .least = 1, .most = INT32_MAX};
     struct text user;
     int64_t amount = 0;
     enum error err = body_text(body, &USER, &user);
@@ -74,8 +73,8 @@ static enum error read_kind(const struct body *body, bool grant, struct ledger_o
 
 static void write_transaction_id(struct json_writer *json, const struct ledger_answer *answer)
 {
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&answer->user_id, &answer->entry_id, id);
+    char id[PUBLIC_ID_SIZE];
+    public_id_format(&answer->user_id, &answer->entry_id, id);
     json_member_string(json, "transactionId", id);
 }
 
@@ -168,8 +167,8 @@ static void grant(struct app *app, struct exchange *exchange)
 
 static void write_hold(struct response *response, const struct ledger_hold *hold)
 {
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&hold->user_id, &hold->hold_id, id);
+    char id[PUBLIC_ID_SIZE];
+    public_id_format(&hold->user_id, &hold->hold_id, id);
     idempotency_replayed(response, hold->replayed);
     struct json_writer *json = response_data(response, 201);
     json_member_string(json, "holdId", id);
@@ -181,8 +180,8 @@ static void write_hold(struct response *response, const struct ledger_hold *hold
 
 static enum error create_hold(struct app *app, struct request *request, struct response *response)
 {
-    static const struct body_int_rule TTL = {.name = "ttlSeconds", .required = true, .least = 1,
-                                             .most = HOLD_SECONDS_MAX};
+    static const struct body_int_rule TTL = {
+        .name = "ttlSeconds", .required = true, .least = 1, .most = HOLD_SECONDS_MAX};
     struct ledger_call call;
     struct ledger_order order = {.amount = 0};
     struct ledger_hold hold = {.balance = 0};
@@ -211,7 +210,7 @@ static enum error create_hold(struct app *app, struct request *request, struct r
 static enum error read_id(const struct request *request, struct uuid *ret_user_id,
                           struct uuid *ret_id)
 {
-    return owned_id_parse(request->id, ret_user_id, ret_id) ? ERROR_OK : ERROR_NOT_FOUND;
+    return public_id_parse(request->id, ret_user_id, ret_id) ? ERROR_OK : ERROR_NOT_FOUND;
 }
 
 static enum error capture_hold(struct app *app, struct request *request, struct response *response)
@@ -285,7 +284,7 @@ struct batch_item {
     struct body *body;        /* owned; the texts of the order are borrowed from it */
     bool ready;               /* read without an error, and in the flight */
     enum error err;
-    size_t place;             /* in the flight */
+    size_t place; /* in the flight */
 };
 
 static enum error read_item(struct ledger_call *call, const struct request *request,
@@ -399,8 +398,8 @@ out:
     return err;
 }
 
-static enum error read_at(const struct request *request, struct response *response,
-                          int64_t *ret_at, bool *ret_there)
+static enum error read_at(const struct request *request, struct response *response, int64_t *ret_at,
+                          bool *ret_there)
 {
     char buffer[64];
     struct text value;

@@ -1,7 +1,8 @@
-/* /metrics: counters and timings of all handlers, for Prometheus. nginx serves it to loopback only. */
+/* /metrics: counters and timings of all handlers, for Prometheus. nginx serves it to loopback only.
+ */
 #include "cache/cache.h"
 #include "observe/metrics.h"
-#include "runtime/handler_main.h"
+#include "process/handler_main.h"
 
 static void set_cache_metrics(struct app *app)
 {

@@ -6,7 +6,7 @@
 #include "base/config.h"
 #include "base/networks.h"
 #include "observe/log.h"
-#include "runtime/handler_main.h"
+#include "process/handler_main.h"
 #include "services/notification_service.h"
 
 static enum error describe(struct response *response, enum error err)

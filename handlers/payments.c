@@ -1,11 +1,11 @@
 /* /api/payments: packages of tokens bought by the caller; refunds by the operator. */
-#include "base/owned_id.h"
+#include "base/public_id.h"
 #include "http/body.h"
 #include "http/page.h"
-#include "runtime/caller.h"
-#include "runtime/handler_main.h"
-#include "runtime/idempotency.h"
-#include "runtime/payment_form.h"
+#include "endpoint/caller.h"
+#include "process/handler_main.h"
+#include "endpoint/idempotency.h"
+#include "endpoint/payment_form.h"
 #include "services/payment_service.h"
 #include "services/refund_service.h"
 #include "services/service_key_service.h"
@@ -62,8 +62,8 @@ static void write_optional(struct json_writer *json, const char *name, bool ther
 
 static void write_payment(struct json_writer *json, const struct payment *payment)
 {
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&payment->user_id, &payment->id, id);
+    char id[PUBLIC_ID_SIZE];
+    public_id_format(&payment->user_id, &payment->id, id);
     json_begin_object(json);
     json_member_string(json, "id", id);
     json_member_text(json, "purpose", payment->purpose);
@@ -87,7 +87,7 @@ static enum error get_payment(struct app *app, struct request *request, struct r
     struct uuid id;
     struct payment_list list = {.count = 0};
     enum error err = caller_resolve(app, request, &account);
-    if (!err && !owned_id_parse(request->id, &user_id, &id))
+    if (!err && !public_id_parse(request->id, &user_id, &id))
         err = ERROR_NOT_FOUND;
     /* Among the caller's own: a payment of a device that was linked is the account's now. */
     if (!err)
@@ -152,8 +152,8 @@ static enum error read_operator(struct app *app, const struct request *request,
 
 static void write_refund(struct response *response, const struct refund_answer *refund)
 {
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&refund->user_id, &refund->id, id);
+    char id[PUBLIC_ID_SIZE];
+    public_id_format(&refund->user_id, &refund->id, id);
     idempotency_replayed(response, refund->replayed);
     struct json_writer *json = response_data(response, 201);
     json_member_string(json, "refundId", id);
@@ -186,7 +186,7 @@ static enum error refund(struct app *app, struct request *request, struct respon
         err = ERROR_PAYMENTS_NOT_CONFIGURED;
     if (!err)
         err = idempotency_read(request, response, text_from(caller.scope), &key);
-    if (!err && !owned_id_parse(request->id, &order.user_id, &order.payment_id))
+    if (!err && !public_id_parse(request->id, &order.user_id, &order.payment_id))
         err = ERROR_NOT_FOUND;
     if (!err)
         err = body_parse(request, response, &body);

@@ -1,9 +1,9 @@
 /* /api/subscriptions: plans by the month. */
 #include "http/body.h"
-#include "runtime/caller.h"
-#include "runtime/handler_main.h"
-#include "runtime/idempotency.h"
-#include "runtime/payment_form.h"
+#include "endpoint/caller.h"
+#include "process/handler_main.h"
+#include "endpoint/idempotency.h"
+#include "endpoint/payment_form.h"
 #include "services/subscription_service.h"
 
 enum { PLAN_BYTES_MAX = 20 }; /* plans.name */

@@ -3,10 +3,10 @@
 
 #include "base/clock.h"
 #include "http/page.h"
-#include "runtime/caller.h"
-#include "runtime/entry_json.h"
-#include "runtime/handler_main.h"
-#include "runtime/idempotency.h"
+#include "endpoint/caller.h"
+#include "endpoint/entry_json.h"
+#include "process/handler_main.h"
+#include "endpoint/idempotency.h"
 #include "services/token_service.h"
 
 static void forbid_caching(struct response *response)

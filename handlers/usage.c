@@ -1,8 +1,8 @@
 /* /api/usage: what the caller did today, and recording a download. */
 #include "http/body.h"
-#include "runtime/caller.h"
-#include "runtime/handler_main.h"
-#include "runtime/idempotency.h"
+#include "endpoint/caller.h"
+#include "process/handler_main.h"
+#include "endpoint/idempotency.h"
 #include "services/usage_service.h"
 
 static enum error get_usage(struct app *app, struct request *request, struct response *response)
@@ -29,8 +29,7 @@ static enum error get_usage(struct app *app, struct request *request, struct res
     return ERROR_OK;
 }
 
-static enum error record_usage(struct app *app, struct request *request,
-                               struct response *response)
+static enum error record_usage(struct app *app, struct request *request, struct response *response)
 {
     static const struct body_text_rule ACTION = {
         .name = "action", .required = true, .bytes_max = 16, .choices = "download"};

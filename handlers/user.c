@@ -1,7 +1,7 @@
 /* /api/user and /api/stats: profile, statistics, export, erasure. */
-#include "base/owned_id.h"
-#include "runtime/caller.h"
-#include "runtime/handler_main.h"
+#include "base/public_id.h"
+#include "endpoint/caller.h"
+#include "process/handler_main.h"
 #include "services/link_service.h"
 #include "services/user_service.h"
 
@@ -224,9 +224,9 @@ static bool export_generation(void *context, const struct generation *generation
 
 static bool export_transaction(void *context, const struct transaction *transaction)
 {
-    char id[OWNED_ID_SIZE];
+    char id[PUBLIC_ID_SIZE];
     struct json_writer json = begin_line(context, "transaction");
-    owned_id_format(&transaction->user_id, &transaction->id, id);
+    public_id_format(&transaction->user_id, &transaction->id, id);
     json_member_string(&json, "id", id);
     json_member_int(&json, "amount", transaction->amount);
     json_member_text(&json, "kind", transaction->type);

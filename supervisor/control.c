@@ -63,11 +63,11 @@ static void command_status(struct supervisor *supervisor, struct client *client)
     for (size_t i = 0; i < supervisor->handler_count; i++) {
         const struct handler *handler = &supervisor->handlers[i];
         int64_t uptime_ms = handler->current.pid ? now_ms - handler->current.started_ms : 0;
-        int written = snprintf(text + len, sizeof(text) - len,
-                               "%s pid=%d state=%s uptime=%lld restarts=%u draining=%zu\n",
-                               handler->name, (int)handler->current.pid, state_name(handler),
-                               (long long)(uptime_ms / 1000), handler->restarts,
-                               handler_draining_count(handler));
+        int written =
+            snprintf(text + len, sizeof(text) - len,
+                     "%s pid=%d state=%s uptime=%lld restarts=%u draining=%zu\n", handler->name,
+                     (int)handler->current.pid, state_name(handler), (long long)(uptime_ms / 1000),
+                     handler->restarts, handler_draining_count(handler));
         len += written > 0 ? (size_t)written : 0;
     }
     snprintf(text + len, sizeof(text) - len, "ok\n");

@@ -127,8 +127,7 @@ static bool environment_load(struct environment *environment, const struct folde
         environment->text = malloc(ENVIRONMENT_BYTES_MAX + 1);
         if (!environment->text)
             return false;
-        ssize_t len =
-            read_whole(folders->environment, environment->text, ENVIRONMENT_BYTES_MAX);
+        ssize_t len = read_whole(folders->environment, environment->text, ENVIRONMENT_BYTES_MAX);
         if (len < 0)
             return false;
         environment->text[len] = '\0';
@@ -294,8 +293,7 @@ bool handler_notify_ready(struct handler *handler, pid_t pid)
 
 static void current_ended(struct handler *handler, int wait_status)
 {
-    bool configuration =
-        WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_CONFIGURATION;
+    bool configuration = WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == EXIT_CONFIGURATION;
     int64_t lived_ms = clock_monotonic_ms() - handler->current.started_ms;
     handler->current = (struct process){0};
     if (configuration) {
@@ -343,8 +341,7 @@ void handler_tick(struct handler *handler, const struct folders *folders, int64_
     for (size_t i = 0; i < DRAINING_MAX; i++) {
         struct process *process = &handler->draining[i];
         if (process->pid != 0 && process->kill_at_ms <= now_ms) {
-            supervisor_log("warning", handler->name, "drained too long, killed, pid",
-                           process->pid);
+            supervisor_log("warning", handler->name, "drained too long, killed, pid", process->pid);
             kill(process->pid, SIGKILL);
             /* Its exit is about to be reported; do not come back before. */
             process->kill_at_ms = INT64_MAX;
@@ -380,6 +377,5 @@ size_t handler_draining_count(const struct handler *handler)
 
 size_t handler_process_count(const struct handler *handler)
 {
-    return handler_draining_count(handler) + (handler->current.pid != 0) +
-           (handler->next.pid != 0);
+    return handler_draining_count(handler) + (handler->current.pid != 0) + (handler->next.pid != 0);
 }

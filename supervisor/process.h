@@ -17,19 +17,19 @@
 #include <sys/types.h>
 
 enum {
-    HANDLERS_MAX = 32,             /* about three times the endpoints of the whole contract */
+    HANDLERS_MAX = 32, /* about three times the endpoints of the whole contract */
     HANDLER_NAME_BYTES_MAX = 32,
     PATH_BYTES_MAX = 512,
-    DRAINING_MAX = 32,             /* a restart drill of 20 leaves at most 20 old processes */
+    DRAINING_MAX = 32, /* a restart drill of 20 leaves at most 20 old processes */
     ENVIRONMENT_BYTES_MAX = 256 * 1024,
     ENVIRONMENT_ENTRIES_MAX = 1024,
 
-    READY_MS_MAX = 10000,          /* from exec to READY=1 when a restart waits for it */
-    DRAIN_KILL_MS = 35000,         /* DRAIN_MS_MAX of base/limits.h and 5 s to end */
+    READY_MS_MAX = 10000,  /* from exec to READY=1 when a restart waits for it */
+    DRAIN_KILL_MS = 35000, /* DRAIN_MS_MAX of base/limits.h and 5 s to end */
     BACKOFF_FIRST_MS = 100,
     BACKOFF_MS_MAX = 5000,
-    BACKOFF_RESET_MS = 10000,      /* a process that lived this long starts from the first delay */
-    EXIT_CONFIGURATION = 78,       /* EX_CONFIG of sysexits.h: starting again would not help */
+    BACKOFF_RESET_MS = 10000, /* a process that lived this long starts from the first delay */
+    EXIT_CONFIGURATION = 78,  /* EX_CONFIG of sysexits.h: starting again would not help */
 };
 
 /* Where the supervisor works; the strings live as long as the supervisor. */

@@ -116,8 +116,8 @@ static void on_control(struct supervisor *supervisor)
 
 static void on_client(struct supervisor *supervisor, struct client *client)
 {
-    ssize_t got = read(client->fd, client->line + client->len,
-                       sizeof(client->line) - 1 - client->len);
+    ssize_t got =
+        read(client->fd, client->line + client->len, sizeof(client->line) - 1 - client->len);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (client->queued && got <= 0) {
@@ -312,12 +312,23 @@ int main(int argc, char **argv)
     bool usage = false;
     while ((option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1) {
         switch (option) {
-        case 'b': folders.bin = optarg; break;
-        case 's': folders.state = optarg; break;
-        case 'l': folders.logs = optarg; break;
-        case 'e': folders.environment = optarg; break;
-        case 'c': control_path = optarg; break;
-        default: usage = true;
+        case 'b':
+            folders.bin = optarg;
+            break;
+        case 's':
+            folders.state = optarg;
+            break;
+        case 'l':
+            folders.logs = optarg;
+            break;
+        case 'e':
+            folders.environment = optarg;
+            break;
+        case 'c':
+            control_path = optarg;
+            break;
+        default:
+            usage = true;
         }
     }
     size_t rest = (size_t)(argc - optind);

@@ -21,9 +21,9 @@
 #include "base/limits.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "runtime/app_open.h"
-#include "runtime/notify.h"
-#include "runtime/sandbox.h"
+#include "process/app_open.h"
+#include "process/notify.h"
+#include "process/sandbox.h"
 #include "services/payment_provider.h"
 #include "services/reconcile_service.h"
 

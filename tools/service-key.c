@@ -1,7 +1,6 @@
 /*
- * Keys of other back-end services, for the operator (scripts/service-key). Changes are seen by every
- * handler of this host at once.
- *   service-key create NAME [SCOPES]   prints the key, once
+ * Keys of other back-end services, for the operator (scripts/service-key). Changes are seen by
+ * every handler of this host at once. service-key create NAME [SCOPES]   prints the key, once
  *   service-key revoke NAME
  *   service-key list
  */
@@ -11,7 +10,7 @@
 #include <sysexits.h>
 
 #include "base/clock.h"
-#include "runtime/app_open.h"
+#include "process/app_open.h"
 #include "services/service_key_service.h"
 
 static int report(enum error err, const char *hint)

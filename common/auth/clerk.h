@@ -3,8 +3,8 @@
  * verified lately. Thread-safe.
  *
  * Keys: a PEM in CLERK_JWT_KEY (no network), else the key set at CLERK_JWKS_URL, kept five minutes
- * and fetched again for an unknown key id; one fetch at a time, at most one in JWKS_PAUSE_MS, and the
- * old keys stay when a fetch fails.
+ * and fetched again for an unknown key id; one fetch at a time, at most one in JWKS_PAUSE_MS, and
+ * the old keys stay when a fetch fails.
  */
 #pragma once
 

@@ -29,8 +29,8 @@ static bool is_device_id(struct text id)
         return false;
     for (size_t i = sizeof(START) - 1; i < id.len; i++) {
         char c = id.data[i];
-        bool allowed = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
-                       (c >= '0' && c <= '9') || c == '_' || c == '-';
+        bool allowed = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                       c == '_' || c == '-';
         if (!allowed)
             return false;
     }
@@ -56,7 +56,8 @@ static enum error from_token(struct text token, struct clerk *clerk, struct iden
     return ERROR_OK;
 }
 
-/* The value of cookie __session (RFC 6265, section 4.2), where Clerk's web client keeps its token. */
+/* The value of cookie __session (RFC 6265, section 4.2), where Clerk's web client keeps its token.
+ */
 static struct text session_cookie(struct text cookies)
 {
     static const char NAME[] = "__session=";

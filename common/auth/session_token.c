@@ -88,8 +88,8 @@ static bool times_allowed(struct json_object *payload, int64_t now, int64_t *ret
     int64_t issued;
     if (!read_time(payload, "exp", ret_expires) || *ret_expires <= now - TOKEN_SKEW_SECONDS)
         return false;
-    if (has_member(payload, "nbf") && (!read_time(payload, "nbf", &not_before) ||
-                                       not_before > now + TOKEN_SKEW_SECONDS))
+    if (has_member(payload, "nbf") &&
+        (!read_time(payload, "nbf", &not_before) || not_before > now + TOKEN_SKEW_SECONDS))
         return false;
     return !has_member(payload, "iat") ||
            (read_time(payload, "iat", &issued) && issued <= now + TOKEN_SKEW_SECONDS);

@@ -32,8 +32,8 @@ enum error session_token_key_id(struct text token,
                                 char kid[static KEY_ID_BYTES_MAX + 1]) MUST_CHECK;
 
 /*
- * Verifies a token at a time (seconds since 1970). ERROR_OK; ERROR_NOT_FOUND: the key set has no key
- * of its kid (fetch again, perhaps); ERROR_UNAUTHORIZED: anything else is wrong with it;
+ * Verifies a token at a time (seconds since 1970). ERROR_OK; ERROR_NOT_FOUND: the key set has no
+ * key of its kid (fetch again, perhaps); ERROR_UNAUTHORIZED: anything else is wrong with it;
  * ERROR_NO_MEMORY.
  */
 enum error session_token_verify(struct text token, const struct key_set *keys,

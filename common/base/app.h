@@ -1,5 +1,5 @@
 /*
- * What a handler process is made of. Built once in runtime/handler_main.c, passed down by pointer,
+ * What a handler process is made of. Built once in process/handler_main.c, passed down by pointer,
  * never global. The members are opaque here so that every layer may name the struct.
  */
 #pragma once
@@ -17,10 +17,10 @@ struct app {
     const char *handler; /* its name: "tokens" */
     const struct config *config;
     struct log *log;
-    struct metrics *metrics;   /* shared memory of the host */
-    struct cache *cache;       /* shared memory of the host; NULL when the handler asks for none */
-    struct clerk *clerk;       /* NULL when Clerk is not configured */
+    struct metrics *metrics; /* shared memory of the host */
+    struct cache *cache;     /* shared memory of the host; NULL when the handler asks for none */
+    struct clerk *clerk;     /* NULL when Clerk is not configured */
     struct flight_queues *flights; /* beside database */
-    struct yookassa *yookassa; /* NULL when payments are not configured */
-    struct database *database; /* NULL when the handler asks for none */
+    struct yookassa *yookassa;     /* NULL when payments are not configured */
+    struct database *database;     /* NULL when the handler asks for none */
 };

@@ -7,7 +7,7 @@
 #include "base/text.h"
 
 /* Characters and terminator for bytes. */
-#define BASE64URL_SIZE(bytes) (((bytes) * 4 + 2) / 3 + 1)
+#define BASE64URL_SIZE(bytes) (((bytes)*4 + 2) / 3 + 1)
 
 /* text: BASE64URL_SIZE(len) bytes. */
 void base64url_encode(const unsigned char *data, size_t len, char *text);

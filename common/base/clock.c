@@ -215,8 +215,8 @@ bool clock_parse_time(struct text text, int64_t *ret_unix_us)
     int64_t zone = 0;
     if (!p || !take_date(&p, end, &days))
         return false;
-    if (p != end && (!take_char(&p, end, 'T') || !take_clock(&p, end, &within) ||
-                     !take_zone(&p, end, &zone)))
+    if (p != end &&
+        (!take_char(&p, end, 'T') || !take_clock(&p, end, &within) || !take_zone(&p, end, &zone)))
         return false;
     if (p != end)
         return false;

@@ -22,7 +22,8 @@ enum {
     CLOCK_DATE_SIZE = 16, /* "2026-11-22" and terminator, with room for odd years */
 };
 
-/* Writes ISO 8601 with milliseconds in UTC, as JavaScript's toISOString does. Returns its length. */
+/* Writes ISO 8601 with milliseconds in UTC, as JavaScript's toISOString does. Returns its length.
+ */
 size_t clock_format_time(int64_t unix_us, char buffer[static CLOCK_TIME_SIZE]);
 
 /* Writes YYYY-MM-DD. days: since 1970-01-01. Returns its length. */

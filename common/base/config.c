@@ -17,7 +17,7 @@ struct rule {
 };
 
 static const struct rule RULES[] = {
-#define CONFIG_RULE(kind, field, variable, fallback, least, most, choices)                         \
+#define CONFIG_RULE(kind, field, variable, fallback, least, most, choices) \
     {KIND_##kind, offsetof(struct config, field), variable, fallback, least, most, choices},
     CONFIG_TABLE(CONFIG_RULE)
 #undef CONFIG_RULE

@@ -55,7 +55,7 @@ struct config {
 #define CONFIG_TYPE_SECRET const char *
 #define CONFIG_TYPE_NUMBER int
 #define CONFIG_TYPE_CHOICE int
-#define CONFIG_FIELD(kind, field, variable, fallback, least, most, choices)                        \
+#define CONFIG_FIELD(kind, field, variable, fallback, least, most, choices) \
     CONFIG_TYPE_##kind field;
     CONFIG_TABLE(CONFIG_FIELD)
 #undef CONFIG_FIELD

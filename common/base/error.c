@@ -3,7 +3,7 @@
 #include <assert.h>
 
 static const struct error_info TABLE[ERROR_COUNT] = {
-#define ERROR_ROW(name, status, code, russian, english, message)                                   \
+#define ERROR_ROW(name, status, code, russian, english, message) \
     [ERROR_##name] = {#name, status, code, russian, english, message},
     ERROR_TABLE(ERROR_ROW)
 #undef ERROR_ROW

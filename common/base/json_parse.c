@@ -97,6 +97,5 @@ struct text json_parse_string(struct json_object *object, const char *name)
     if (!json_object_object_get_ex(object, name, &value) ||
         !json_object_is_type(value, json_type_string))
         return (struct text){NULL, 0};
-    return (struct text){json_object_get_string(value),
-                         (size_t)json_object_get_string_len(value)};
+    return (struct text){json_object_get_string(value), (size_t)json_object_get_string_len(value)};
 }

@@ -266,8 +266,8 @@ bool json_scan_find_fault(struct text json, size_t *ret_offset)
         if (*p == '"') {
             struct text content;
             p = skip_string(p, end, &content);
-            fault = text_is_utf8(content) ? find_string_fault(content, is_name(p, end))
-                                          : content.data;
+            fault =
+                text_is_utf8(content) ? find_string_fault(content, is_name(p, end)) : content.data;
             continue;
         }
         if (memchr("{}[],: \t\r\n", *p, 10)) {

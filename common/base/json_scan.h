@@ -26,10 +26,10 @@ enum json_scan_duplicate {
 enum json_scan_duplicate json_scan_find_duplicate(struct text json, struct text *ret_name);
 
 /*
- * Finds what RFC 8259 forbids and json-c 0.16 lets pass even in its strict mode: NaN, Infinity, numbers
- * such as 01 and 1., control characters, surrogates and overlong UTF-8 inside strings, and a NUL
- * escaped in a member's name (which json-c then cuts there). json: a text that json-c has accepted.
- * Returns false when there is none.
+ * Finds what RFC 8259 forbids and json-c 0.16 lets pass even in its strict mode: NaN, Infinity,
+ * numbers such as 01 and 1., control characters, surrogates and overlong UTF-8 inside strings, and
+ * a NUL escaped in a member's name (which json-c then cuts there). json: a text that json-c has
+ * accepted. Returns false when there is none.
  */
 bool json_scan_find_fault(struct text json, size_t *ret_offset);
 

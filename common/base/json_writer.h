@@ -26,7 +26,8 @@ void json_end_object(struct json_writer *json);
 void json_begin_array(struct json_writer *json);
 void json_end_array(struct json_writer *json);
 
-/* The name of the next value. name: plain ASCII without quotes, backslashes or control characters. */
+/* The name of the next value. name: plain ASCII without quotes, backslashes or control characters.
+ */
 void json_key(struct json_writer *json, const char *name);
 
 void json_null(struct json_writer *json);

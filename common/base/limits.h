@@ -12,107 +12,107 @@
 
 enum {
     /* HTTP. nginx refuses more before a handler sees it; these guard a handler on its own. */
-    BODY_BYTES_MAX = 64 * KIB,          /* openapi.yaml: body cap of an ordinary endpoint */
-    RESPONSE_BYTES_MAX = 16 * MIB,      /* a page of 100 generations with 16 KiB prompts is 2 MiB */
-    RESPONSE_KEEP_BYTES = 64 * KIB,     /* what a seat keeps of its buffers between requests */
-    QUERY_STRING_BYTES_MAX = 8 * KIB,   /* nginx: one large_client_header_buffers buffer */
-    HEADER_BYTES_MAX = 8 * KIB,         /* the same, for one header value */
-    REQUEST_ID_BYTES_MAX = 64,          /* nginx: 32 hexadecimal digits */
-    JSON_DEPTH_MAX = 16,                /* the deepest documented body has 4 levels */
-    PAGE_ITEMS_MAX = 100,               /* openapi.yaml: limit */
+    BODY_BYTES_MAX = 64 * KIB,        /* openapi.yaml: body cap of an ordinary endpoint */
+    RESPONSE_BYTES_MAX = 16 * MIB,    /* a page of 100 generations with 16 KiB prompts is 2 MiB */
+    RESPONSE_KEEP_BYTES = 64 * KIB,   /* what a slot keeps of its buffers between requests */
+    QUERY_STRING_BYTES_MAX = 8 * KIB, /* nginx: one large_client_header_buffers buffer */
+    HEADER_BYTES_MAX = 8 * KIB,       /* the same, for one header value */
+    REQUEST_ID_BYTES_MAX = 64,        /* nginx: 32 hexadecimal digits */
+    JSON_DEPTH_MAX = 16,              /* the deepest documented body has 4 levels */
+    PAGE_ITEMS_MAX = 100,             /* openapi.yaml: limit */
     PAGE_ITEMS_DEFAULT = 50,
-    CURSOR_BYTES_MAX = 64,              /* 29 bytes in base64url are 39 characters */
-    EXPORT_PAGE_ROWS = 500,             /* x 16 KiB of prompt at most = 8 MiB for one page */
+    CURSOR_BYTES_MAX = 64,  /* 29 bytes in base64url are 39 characters */
+    EXPORT_PAGE_ROWS = 500, /* x 16 KiB of prompt at most = 8 MiB for one page */
 
     /* Serving. */
     THREADS_MAX = 256,
-    LISTEN_BACKLOG = 1024,              /* measured: a backlog of 8 gave 85,000 502s in 3 s */
-    CONNECTION_READ_TIMEOUT_MS = 5000,  /* nginx buffers requests, so a pause here is a fault */
-    DRAIN_MS_MAX = 30000,               /* after SIGTERM; then the process leaves whatever runs */
+    LISTEN_BACKLOG = 1024,             /* measured: a backlog of 8 gave 85,000 502s in 3 s */
+    CONNECTION_READ_TIMEOUT_MS = 5000, /* nginx buffers requests, so a pause here is a fault */
+    DRAIN_MS_MAX = 30000,              /* after SIGTERM; then the process leaves whatever runs */
 
     /* Identity. */
-    DEVICE_ID_BYTES_MIN = 20,           /* openapi.yaml */
+    DEVICE_ID_BYTES_MIN = 20, /* openapi.yaml */
     DEVICE_ID_BYTES_MAX = 255,
-    REOPENS_MAX = 8,                    /* an account erased and opened again under a request */
-    CLERK_ID_BYTES_MAX = 255,           /* users.clerk_id; Clerk's have 32 characters */
-    EMAIL_BYTES_MAX = 255,              /* users.email */
-    TOKEN_BYTES_MAX = 8 * KIB,          /* one header; Clerk's tokens are below 4 KiB (a cookie) */
-    TOKEN_SKEW_SECONDS = 5,             /* Clerk's default clock skew */
-    KEYS_MAX = 16,                      /* of a key set; Clerk's have one or two */
+    REOPENS_MAX = 8,           /* an account erased and opened again under a request */
+    CLERK_ID_BYTES_MAX = 255,  /* users.clerk_id; Clerk's have 32 characters */
+    EMAIL_BYTES_MAX = 255,     /* users.email */
+    TOKEN_BYTES_MAX = 8 * KIB, /* one header; Clerk's tokens are below 4 KiB (a cookie) */
+    TOKEN_SKEW_SECONDS = 5,    /* Clerk's default clock skew */
+    KEYS_MAX = 16,             /* of a key set; Clerk's have one or two */
     KEY_ID_BYTES_MAX = 128,
-    KEY_BITS_MIN = 2048,                /* RFC 7518, section 3.3 */
+    KEY_BITS_MIN = 2048, /* RFC 7518, section 3.3 */
     KEY_BITS_MAX = 4096,
-    PEM_BYTES_MAX = 2 * KIB,            /* an RSA public key of 4,096 bits is 800 bytes */
-    IDENTITY_BYTES_MAX = 300,           /* "device:" or "clerk:" and 255 bytes, rounded up */
+    PEM_BYTES_MAX = 2 * KIB,  /* an RSA public key of 4,096 bits is 800 bytes */
+    IDENTITY_BYTES_MAX = 300, /* "device:" or "clerk:" and 255 bytes, rounded up */
 
-    IDEMPOTENCY_KEY_BYTES_MAX = 255,    /* openapi.yaml */
-    SERVICE_NAME_BYTES_MAX = 64,        /* of a service key */
-    SERVICE_KEY_BYTES_MAX = 128,        /* a key has 43 characters */
+    IDEMPOTENCY_KEY_BYTES_MAX = 255, /* openapi.yaml */
+    SERVICE_NAME_BYTES_MAX = 64,     /* of a service key */
+    SERVICE_KEY_BYTES_MAX = 128,     /* a key has 43 characters */
 
     /* Ledger. */
-    BATCH_OPERATIONS_MAX = 1000,        /* openapi.yaml */
-    BATCH_BODY_BYTES_MAX = 1 * MIB,     /* 1,000 operations of up to 1,000 bytes */
+    BATCH_OPERATIONS_MAX = 1000,    /* openapi.yaml */
+    BATCH_BODY_BYTES_MAX = 1 * MIB, /* 1,000 operations of up to 1,000 bytes */
     DESCRIPTION_CHARACTERS_MAX = 500,
-    HOLD_SECONDS_MAX = 86400,           /* openapi.yaml: a day */
+    HOLD_SECONDS_MAX = 86400, /* openapi.yaml: a day */
     SWEEP_INTERVAL_MS = 5000,
-    SWEEP_ACCOUNTS_MAX = 500,           /* a sweep: some 100 ms of locks, one account at a time */
-    VERIFY_MISMATCHES_MAX = 1000,       /* sql/queries/ledger_verify.sql */
+    SWEEP_ACCOUNTS_MAX = 500,     /* a sweep: some 100 ms of locks, one account at a time */
+    VERIFY_MISMATCHES_MAX = 1000, /* sql/queries/ledger_verify.sql */
 
     /* Payments. */
     PAYMENT_REQUEST_BYTES_MAX = 16 * KIB, /* a return URL with every byte escaped is 12 KiB */
-    PAYMENT_LEASE_SPARE_SECONDS = 5,    /* the statements before and after a call */
-    SUBSCRIPTIONS_MAX = 100,            /* of one account, in an answer: eight years of months */
-    LISTING_SECONDS = 60,               /* between listings of the provider's payments */
-    LISTING_OVERLAP_SECONDS = 600,      /* clocks that differ, and objects that show up late */
-    LISTING_LAG_SECONDS_MAX = 3 * 86400, /* for what could not be booked; then it is the log's */
+    PAYMENT_LEASE_SPARE_SECONDS = 5,      /* the statements before and after a call */
+    SUBSCRIPTIONS_MAX = 100,              /* of one account, in an answer: eight years of months */
+    LISTING_SECONDS = 60,                 /* between listings of the provider's payments */
+    LISTING_OVERLAP_SECONDS = 600,        /* clocks that differ, and objects that show up late */
+    LISTING_LAG_SECONDS_MAX = 3 * 86400,  /* for what could not be booked; then it is the log's */
     LISTING_LEASE_SECONDS = 120,
-    LISTING_PAGES_MAX = 10000,          /* of 100: a million since the last time */
+    LISTING_PAGES_MAX = 10000,           /* of 100: a million since the last time */
     CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */
-    RECONCILER_POLLERS = 4,             /* threads; a call takes some 150 ms: 25 a second */
+    RECONCILER_POLLERS = 4,              /* threads; a call takes some 150 ms: 25 a second */
     RECONCILER_IDLE_MS = 1000,
-    RECONCILER_STOP_MS = 2000,          /* for calls under way; leases cover what is cut off */
+    RECONCILER_STOP_MS = 2000, /* for calls under way; leases cover what is cut off */
 
     /* Calls of other services. */
-    RETRY_AFTER_MS_MAX = 3600000,       /* a service that wants a longer pause is asked sooner */
-    URL_BYTES_MAX = 2048,               /* of a page that a person is sent to */
-    PROVIDER_ID_BYTES_MAX = 64,         /* YooKassa's have 36 characters */
-    PROVIDER_KEY_BYTES_MAX = 64,        /* YooKassa: Idempotence-Key */
+    RETRY_AFTER_MS_MAX = 3600000, /* a service that wants a longer pause is asked sooner */
+    URL_BYTES_MAX = 2048,         /* of a page that a person is sent to */
+    PROVIDER_ID_BYTES_MAX = 64,   /* YooKassa's have 36 characters */
+    PROVIDER_KEY_BYTES_MAX = 64,  /* YooKassa: Idempotence-Key */
     PROVIDER_SECRET_BYTES_MAX = 256,
     PROVIDER_CURSOR_BYTES_MAX = 256,
-    PROVIDER_WORD_BYTES_MAX = 64,       /* reason, party, event: 40 characters at most */
-    PROVIDER_URL_BYTES_MAX = 480,       /* and the longest path stay below 1 KiB */
-    PROVIDER_PAGE_ITEMS = 100,          /* YooKassa: limit of a list */
+    PROVIDER_WORD_BYTES_MAX = 64,          /* reason, party, event: 40 characters at most */
+    PROVIDER_URL_BYTES_MAX = 480,          /* and the longest path stay below 1 KiB */
+    PROVIDER_PAGE_ITEMS = 100,             /* YooKassa: limit of a list */
     PROVIDER_OBJECT_BYTES_MAX = 256 * KIB, /* 16 metadata of 512 characters of 12 bytes: 96 KiB */
-    PROVIDER_LIST_BYTES_MAX = 8 * MIB,  /* 100 objects of 3 KiB, and 80 KiB for each at worst */
+    PROVIDER_LIST_BYTES_MAX = 8 * MIB,     /* 100 objects of 3 KiB, and 80 KiB for each at worst */
 
     /* Fields of bodies: the widths of their columns (sql/schema.sql), else what fits the body. */
     IMAGE_URL_BYTES_MAX = 8 * KIB,
-    PROMPT_BYTES_MAX = 40 * KIB,        /* 10,000 characters of up to 4 bytes */
-    PROMPT_CHARACTERS_MAX = 10000,      /* openapi.yaml: userPrompt, which it comes from */
+    PROMPT_BYTES_MAX = 40 * KIB,   /* 10,000 characters of up to 4 bytes */
+    PROMPT_CHARACTERS_MAX = 10000, /* openapi.yaml: userPrompt, which it comes from */
     TREND_CHARACTERS_MAX = 50,
-    ADDRESS_BYTES_MAX = 45,             /* the longest text form of an IPv6 address */
+    ADDRESS_BYTES_MAX = 45, /* the longest text form of an IPv6 address */
 
     /* Database. */
     PARAMS_MAX = 16,
     COLUMNS_MAX = 24,
     POOL_SIZE_MAX = 64,
     COALESCE_FLIGHT_MAX = 256,
-    COALESCE_QUEUE_MAX = 1024,          /* a tenth of a second of spends; who comes then gets 503 */
-    COALESCE_LANES = 2,                 /* for small flights, and beside one that waits for a row */
-    COALESCE_SMALL = 4,                 /* items; docs/performance.md */
-    COALESCE_PATIENCE_MS = 50,          /* several times what a large flight takes */
-    STATEMENT_ATTEMPTS = 3,             /* seed architecture: at most 3 attempts, 100 ms first */
+    COALESCE_QUEUE_MAX = 1024, /* a tenth of a second of spends; who comes then gets 503 */
+    COALESCE_SLOTS = 2,        /* for small flights, and beside one that waits for a row */
+    COALESCE_SMALL = 4,        /* items; docs/performance.md */
+    COALESCE_PATIENCE_MS = 50, /* several times what a large flight takes */
+    STATEMENT_ATTEMPTS = 3,    /* seed architecture: at most 3 attempts, 100 ms first */
     RETRY_FIRST_DELAY_MS = 100,
-    PREPARED_MAX = 256,                 /* statements one connection may have prepared */
-    BOOTSTRAP_PAUSE_MS = 1000,          /* between bootstraps of a process that did not help */
-    MIGRATION_TIMEOUT_MS = 600000,      /* an adopted ledger of 10,000,000 rows is rewritten once */
+    PREPARED_MAX = 256,            /* statements one connection may have prepared */
+    BOOTSTRAP_PAUSE_MS = 1000,     /* between bootstraps of a process that did not help */
+    MIGRATION_TIMEOUT_MS = 600000, /* an adopted ledger of 10,000,000 rows is rewritten once */
 
     /* Logs and metrics. */
-    LOG_LINE_BYTES_MAX = 4096,          /* PIPE_BUF on Linux: a line stays one atomic write */
-    METRIC_SERIES_MAX = 2048,           /* 12 handlers x 20 routes and statuses + 100 queries x 3 */
+    LOG_LINE_BYTES_MAX = 4096, /* PIPE_BUF on Linux: a line stays one atomic write */
+    METRIC_SERIES_MAX = 2048,  /* 12 handlers x 20 routes and statuses + 100 queries x 3 */
     METRIC_NAME_BYTES_MAX = 64,
     METRIC_LABELS_BYTES_MAX = 160,
-    LOG_TEXT_BYTES_MAX = 1024,          /* of one value, escaped: three long ones fit a line */
+    LOG_TEXT_BYTES_MAX = 1024, /* of one value, escaped: three long ones fit a line */
 
     /* Shared memory. */
     SHARED_MEMORY_PATH_BYTES_MAX = 160, /* path and cause fit the 256 bytes of a message */

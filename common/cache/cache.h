@@ -9,9 +9,9 @@
  *     cache_store stores only if the version is the same and no writer is under way;
  *   - a writer calls cache_write_begin before its statement may commit, which drops the key's slot
  *     and bumps the version, and cache_write_end after, which bumps it again;
- *   - a writer that dies in between leaves the bucket uncacheable for the time to live, never stale.
- * Versions belong to buckets, so they survive the eviction of a slot. Nothing here decides about
- * money: debits are never admitted from the cache.
+ *   - a writer that dies in between leaves the bucket uncacheable for the time to live, never
+ * stale. Versions belong to buckets, so they survive the eviction of a slot. Nothing here decides
+ * about money: debits are never admitted from the cache.
  *
  * Thread-safe and process-safe. Every call is short and takes one bucket lock; a cache that is NULL
  * is always a miss, so callers need no second path.

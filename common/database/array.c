@@ -11,7 +11,7 @@ static void append_int4(struct buffer *buffer, int32_t value)
 void array_begin(struct buffer *buffer, enum sql_type element, size_t count)
 {
     buffer_reset(buffer, buffer->max);
-    append_int4(buffer, count > 0 ? 1 : 0); /* dimensions; an empty array has none */
+    append_int4(buffer, count > 0 ? 1 : 0);   /* dimensions; an empty array has none */
     append_int4(buffer, element == SQL_TEXT); /* may hold nulls */
     append_int4(buffer, (int32_t)sql_type_oid(element));
     if (count > 0) {

@@ -22,24 +22,24 @@
  * something was dropped since, also when later migrations are still to come, which might build on
  * it. A rewritten search_path or an operator's additions do not matter.
  */
-#define CREATE_TABLE_SQL                                                                           \
-    "CREATE TABLE IF NOT EXISTS schema_migrations ("                                               \
-    " version int CONSTRAINT schema_migrations_pkey PRIMARY KEY, name text NOT NULL,"              \
-    " checksum text NOT NULL, objects text[],"                                                     \
+#define CREATE_TABLE_SQL                                                              \
+    "CREATE TABLE IF NOT EXISTS schema_migrations ("                                  \
+    " version int CONSTRAINT schema_migrations_pkey PRIMARY KEY, name text NOT NULL," \
+    " checksum text NOT NULL, objects text[],"                                        \
     " applied_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'))"
 
-#define OBJECTS_SQL                                                                                \
-    "SELECT c.relname || '.' || a.attname FROM pg_class c"                                         \
-    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"           \
-    " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'i')"      \
-    " UNION ALL SELECT p.proname || '()' FROM pg_proc p"                                           \
-    " WHERE p.pronamespace = current_schema()::regnamespace"                                       \
+#define OBJECTS_SQL                                                                           \
+    "SELECT c.relname || '.' || a.attname FROM pg_class c"                                    \
+    " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"      \
+    " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'i')" \
+    " UNION ALL SELECT p.proname || '()' FROM pg_proc p"                                      \
+    " WHERE p.pronamespace = current_schema()::regnamespace"                                  \
     " UNION ALL SELECT 'trigger ' || t.tgname FROM pg_trigger t WHERE NOT t.tgisinternal"
 
-#define MISSING_SQL                                                                                \
-    "SELECT count(*) FROM schema_migrations m, unnest(m.objects) o (name)"                         \
-    " WHERE m.version = (SELECT max(version) FROM schema_migrations WHERE version <= $1::int)"     \
-    " AND NOT EXISTS"                                                                              \
+#define MISSING_SQL                                                                            \
+    "SELECT count(*) FROM schema_migrations m, unnest(m.objects) o (name)"                     \
+    " WHERE m.version = (SELECT max(version) FROM schema_migrations WHERE version <= $1::int)" \
+    " AND NOT EXISTS"                                                                          \
     " (SELECT 1 FROM (" OBJECTS_SQL ") present (name) WHERE present.name = o.name)"
 
 struct bootstrap {
@@ -212,9 +212,8 @@ static bool read_role(const char *url, char *role, size_t size)
     return options != NULL;
 }
 
-enum error bootstrap_run(const char *url, const char *application_url,
-                         const char *application_name, struct log *log,
-                         struct bootstrap_report *ret_report)
+enum error bootstrap_run(const char *url, const char *application_url, const char *application_name,
+                         struct log *log, struct bootstrap_report *ret_report)
 {
     char problem[256];
     struct bootstrap bootstrap = {

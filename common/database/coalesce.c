@@ -21,16 +21,16 @@ struct listener {
 };
 
 /*
- * Items that travel together, on the queue until whoever leads takes them off: the first thread that
- * waits for one of them, or else the thread that led the flight before. Freed by whoever leaves it
- * last. The two marks are futexes: on a condition variable every waiter of a flight would wake up
- * only to wait for the mutex, one after the other.
+ * Items that travel together, on the queue until whoever leads takes them off: the first thread
+ * that waits for one of them, or else the thread that led the flight before. Freed by whoever
+ * leaves it last. The two marks are futexes: on a condition variable every waiter of a flight would
+ * wake up only to wait for the mutex, one after the other.
  */
 struct flight {
     struct flight *next;
-    struct lane *lane; /* once it was let go; guarded by the coalescer's lock, as the next two */
-    size_t count;   /* of items */
-    size_t waiters; /* threads that wait, the leader among them */
+    struct slot *slot; /* once it was let go; guarded by the coalescer's lock, as the next two */
+    size_t count;      /* of items */
+    size_t waiters;    /* threads that wait, the leader among them */
     atomic_uint leads;
     atomic_uint done;
     atomic_size_t left; /* waiters that have still to leave */
@@ -39,7 +39,7 @@ struct flight {
 };
 
 /* Where one flight is under way, or about to leave, at a time. */
-struct lane {
+struct slot {
     size_t count; /* its items, 0 without one */
     int64_t left_ms;
 };
@@ -50,7 +50,7 @@ struct coalescer {
     struct flight *first;  /* the queue, oldest first; the last one takes more items */
     struct flight *newest; /* NULL when the queue is empty */
     size_t queued;         /* items in it */
-    struct lane lanes[];   /* options.lanes of them */
+    struct slot slots[];   /* options.slots of them */
 };
 
 static void mark(atomic_uint *futex, int waiters)
@@ -67,10 +67,10 @@ static void wait_for(atomic_uint *futex)
 
 struct coalescer *coalescer_new(const struct coalescer_options *options)
 {
-    assert(options->lanes > 0 && options->flight_max > 0 &&
+    assert(options->slots > 0 && options->flight_max > 0 &&
            options->flight_max <= COALESCE_FLIGHT_MAX);
     struct coalescer *coalescer =
-        calloc(1, sizeof(*coalescer) + options->lanes * sizeof(coalescer->lanes[0]));
+        calloc(1, sizeof(*coalescer) + options->slots * sizeof(coalescer->slots[0]));
     if (!coalescer)
         return NULL;
     coalescer->options = *options;
@@ -88,42 +88,42 @@ void coalescer_free(struct coalescer *coalescer)
 }
 
 /*
- * With the lock held: the lane a flight may leave in, or NULL. Two small flights cost more than one
+ * With the lock held: the slot a flight may leave in, or NULL. Two small flights cost more than one
  * that is twice as large, so whoever comes while a large one is out waits for it; but not for one
  * that waits itself, for a row that somebody holds.
  */
-static struct lane *open_lane(struct coalescer *coalescer)
+static struct slot *open_slot(struct coalescer *coalescer)
 {
-    struct lane *open = NULL;
+    struct slot *open = NULL;
     size_t flying = 0;
     int64_t now_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < coalescer->options.lanes; i++) {
-        struct lane *lane = &coalescer->lanes[i];
-        if (lane->count == 0)
-            open = lane;
-        else if (now_ms - lane->left_ms < COALESCE_PATIENCE_MS)
-            flying += lane->count;
+    for (size_t i = 0; i < coalescer->options.slots; i++) {
+        struct slot *slot = &coalescer->slots[i];
+        if (slot->count == 0)
+            open = slot;
+        else if (now_ms - slot->left_ms < COALESCE_PATIENCE_MS)
+            flying += slot->count;
     }
     return flying <= COALESCE_SMALL ? open : NULL;
 }
 
 /* With the lock held. */
-static void leave_in(struct lane *lane, size_t count)
+static void leave_in(struct slot *slot, size_t count)
 {
-    lane->count = count;
-    lane->left_ms = clock_monotonic_ms();
+    slot->count = count;
+    slot->left_ms = clock_monotonic_ms();
 }
 
 /* With the lock held. */
-static void take_off(struct coalescer *coalescer, struct flight *flight, struct lane *lane)
+static void take_off(struct coalescer *coalescer, struct flight *flight, struct slot *slot)
 {
     assert(coalescer->first == flight);
     coalescer->first = flight->next;
     if (!coalescer->first)
         coalescer->newest = NULL;
     coalescer->queued -= flight->count;
-    leave_in(lane, flight->count);
-    flight->lane = lane;
+    leave_in(slot, flight->count);
+    flight->slot = slot;
     /* Off the queue nobody joins it: the numbers are final. */
     atomic_store(&flight->left, flight->waiters);
 }
@@ -136,25 +136,25 @@ static struct flight *let_go(struct coalescer *coalescer)
 {
     struct flight *next = coalescer->first;
     /* One that was let go already, and whose leader has not woken up yet, cannot go twice. */
-    struct lane *lane = next && !next->lane ? open_lane(coalescer) : NULL;
-    if (!lane)
+    struct slot *slot = next && !next->slot ? open_slot(coalescer) : NULL;
+    if (!slot)
         return NULL;
     if (next->waiters == 0) {
-        take_off(coalescer, next, lane);
+        take_off(coalescer, next, slot);
         return next;
     }
-    next->lane = lane;
-    leave_in(lane, next->count);
+    next->slot = slot;
+    leave_in(slot, next->count);
     /* Under the lock, which its leader needs first of all: it cannot be gone meanwhile. */
     mark(&next->leads, 1);
     return NULL;
 }
 
 /* After a flight: lets the next one go, as let_go. */
-static struct flight *pass_on(struct coalescer *coalescer, struct lane *lane)
+static struct flight *pass_on(struct coalescer *coalescer, struct slot *slot)
 {
     pthread_mutex_lock(&coalescer->lock);
-    lane->count = 0;
+    slot->count = 0;
     struct flight *next = let_go(coalescer);
     pthread_mutex_unlock(&coalescer->lock);
     return next;
@@ -193,8 +193,8 @@ static void run_delivery(struct task *task)
 }
 
 /*
- * Runs a flight that is off the queue, and those after it that nobody else could lead. The answers of
- * one are given out while the next is out.
+ * Runs a flight that is off the queue, and those after it that nobody else could lead. The answers
+ * of one are given out while the next is out.
  */
 static void lead(struct coalescer *coalescer, struct flight *flight)
 {
@@ -204,7 +204,7 @@ static void lead(struct coalescer *coalescer, struct flight *flight)
             blocking_defer(&delivery.task);
         coalescer->options.run(coalescer->options.context, flight->items, flight->count);
         blocking_idle(); /* where the run had nothing to wait for */
-        struct flight *next = pass_on(coalescer, flight->lane);
+        struct flight *next = pass_on(coalescer, flight->slot);
         delivery.flight = flight;
         flight = next;
     }
@@ -212,12 +212,12 @@ static void lead(struct coalescer *coalescer, struct flight *flight)
         deliver(delivery.flight);
 }
 
-/* Runs an item for which there was a lane, without a flight of its own. */
-static void lead_alone(struct coalescer *coalescer, struct lane *lane, void *item,
+/* Runs an item for which there was a slot, without a flight of its own. */
+static void lead_alone(struct coalescer *coalescer, struct slot *slot, void *item,
                        const struct listener *listener)
 {
     coalescer->options.run(coalescer->options.context, &item, 1);
-    struct flight *next = pass_on(coalescer, lane);
+    struct flight *next = pass_on(coalescer, slot);
     if (listener->done)
         listener->done(listener->context);
     lead(coalescer, next);
@@ -233,7 +233,7 @@ static struct flight *open_flight(struct coalescer *coalescer)
     if (!flight)
         return NULL;
     flight->next = NULL;
-    flight->lane = NULL;
+    flight->slot = NULL;
     flight->count = 0;
     flight->waiters = 0;
     atomic_init(&flight->leads, 0);
@@ -263,20 +263,20 @@ static struct flight *enqueue(struct coalescer *coalescer, void *item,
 }
 
 /*
- * Runs the item when it may leave at once, and returns no flight. Else puts it on the queue, and lets
- * go what may leave by now. ret_leads: whether the calling thread is the first that waits for the
- * flight.
+ * Runs the item when it may leave at once, and returns no flight. Else puts it on the queue, and
+ * lets go what may leave by now. ret_leads: whether the calling thread is the first that waits for
+ * the flight.
  */
 static enum error submit(struct coalescer *coalescer, void *item, const struct listener *listener,
                          struct flight **ret_flight, bool *ret_leads)
 {
     pthread_mutex_lock(&coalescer->lock);
-    struct lane *lane = coalescer->first ? NULL : open_lane(coalescer);
+    struct slot *slot = coalescer->first ? NULL : open_slot(coalescer);
     *ret_flight = NULL;
-    if (lane) {
-        leave_in(lane, 1);
+    if (slot) {
+        leave_in(slot, 1);
         pthread_mutex_unlock(&coalescer->lock);
-        lead_alone(coalescer, lane, item, listener);
+        lead_alone(coalescer, slot, item, listener);
         return ERROR_OK;
     }
     struct flight *leaving = NULL;
@@ -320,7 +320,7 @@ enum error coalescer_submit(struct coalescer *coalescer, void *item)
     if (leads) {
         wait_for(&flight->leads);
         pthread_mutex_lock(&coalescer->lock);
-        take_off(coalescer, flight, flight->lane);
+        take_off(coalescer, flight, flight->slot);
         pthread_mutex_unlock(&coalescer->lock);
         lead(coalescer, flight);
     } else {

@@ -17,7 +17,9 @@
 static const struct {
     const char *keyword, *value;
 } DEFAULTS[] = {
-    {"connect_timeout", "3"}, {"keepalives_idle", "30"},   {"tcp_user_timeout", "5000"},
+    {"connect_timeout", "3"},
+    {"keepalives_idle", "30"},
+    {"tcp_user_timeout", "5000"},
     {"client_encoding", "UTF8"},
 };
 
@@ -47,8 +49,7 @@ static const char *keywords_get(const struct keywords *keywords, const char *nam
 
 enum error connection_check_url(const char *url, char ret_problem[static 128])
 {
-    bool is_uri =
-        strncmp(url, "postgres://", 11) == 0 || strncmp(url, "postgresql://", 13) == 0;
+    bool is_uri = strncmp(url, "postgres://", 11) == 0 || strncmp(url, "postgresql://", 13) == 0;
     char *message = NULL;
     PQconninfoOption *options = NULL;
     enum error err = ERROR_OK;
@@ -61,8 +62,9 @@ enum error connection_check_url(const char *url, char ret_problem[static 128])
     if (!options)
         err = errno == ENOMEM ? ERROR_NO_MEMORY : ERROR_NOT_CONFIGURED;
     if (err == ERROR_NOT_CONFIGURED)
-        snprintf(ret_problem, 128, "libpq cannot parse it; expected "
-                                   "postgresql://user:password@host/database");
+        snprintf(ret_problem, 128,
+                 "libpq cannot parse it; expected "
+                 "postgresql://user:password@host/database");
     /* message may quote the string, and with it the password: it is not passed on. */
     PQfreemem(message);
     PQconninfoFree(options);
@@ -180,8 +182,7 @@ static void collect(struct connection *connection, int64_t deadline_ms, struct r
     blocking_idle();
     for (;;) {
         while (PQisBusy(connection->pg)) {
-            if (!wait_socket(connection, POLLIN, deadline_ms) ||
-                !PQconsumeInput(connection->pg)) {
+            if (!wait_socket(connection, POLLIN, deadline_ms) || !PQconsumeInput(connection->pg)) {
                 connection->broken = true;
                 break;
             }

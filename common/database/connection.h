@@ -22,11 +22,11 @@ struct connection {
 
 /* The answer to one statement. */
 struct reply {
-    PGresult *result;     /* owned by the caller (PQclear) when ok, else NULL */
+    PGresult *result; /* owned by the caller (PQclear) when ok, else NULL */
     bool ok;
-    bool has_sqlstate;    /* false: the connection broke or the deadline passed */
+    bool has_sqlstate; /* false: the connection broke or the deadline passed */
     char sqlstate[6];
-    char message[160];    /* the server's primary message, for the log of a fatal failure */
+    char message[160]; /* the server's primary message, for the log of a fatal failure */
 };
 
 /*

@@ -23,9 +23,9 @@ struct database {
     const char *schema_url;   /* for schema work; a pooler may forbid what that needs */
     atomic_bool use_prepared; /* false from the first sign of a pooler that forbids it */
 
-    pthread_mutex_t bootstrap_lock;     /* one bootstrap at a time in this process */
-    atomic_uint_fast64_t bootstraps;    /* that succeeded; raised under bootstrap_lock */
-    int64_t idle_bootstrap_ms;          /* when the last one found nothing to do; same guard */
+    pthread_mutex_t bootstrap_lock;  /* one bootstrap at a time in this process */
+    atomic_uint_fast64_t bootstraps; /* that succeeded; raised under bootstrap_lock */
+    int64_t idle_bootstrap_ms;       /* when the last one found nothing to do; same guard */
 
     struct metric *pool_wait, *pool_timeouts, *retries, *reconnects, *slow, *fallbacks;
     struct metric *_Atomic durations[]; /* by query index; filled when a query first runs */
@@ -44,8 +44,9 @@ static enum error check_config(const struct config *config, char problem[static 
 {
     const char *url = config_database_url(config);
     if (!url[0]) {
-        snprintf(problem, 256, "POSTGRES_URL or DATABASE_URL: set one of them to "
-                               "postgresql://user:password@host/database");
+        snprintf(problem, 256,
+                 "POSTGRES_URL or DATABASE_URL: set one of them to "
+                 "postgresql://user:password@host/database");
         return ERROR_NOT_CONFIGURED;
     }
     enum error err = check_url(config_database_variable(config), url, problem);
@@ -66,8 +67,8 @@ enum error database_open(const struct database_options *options, struct database
     if (!database)
         return ERROR_NO_MEMORY;
     database->options = *options;
-    database->pool = pool_new(config_database_url(config), options->handler,
-                              (size_t)config->db_pool_size);
+    database->pool =
+        pool_new(config_database_url(config), options->handler, (size_t)config->db_pool_size);
     if (!database->pool) {
         free(database);
         return ERROR_NO_MEMORY;
@@ -82,10 +83,8 @@ enum error database_open(const struct database_options *options, struct database
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "handler=\"%s\"", options->handler);
     database->pool_wait = metrics_series(options->metrics, "db_pool_wait_seconds", labels);
-    database->pool_timeouts =
-        metrics_series(options->metrics, "db_pool_timeouts_total", labels);
-    database->fallbacks =
-        metrics_series(options->metrics, "db_prepared_fallbacks_total", labels);
+    database->pool_timeouts = metrics_series(options->metrics, "db_pool_timeouts_total", labels);
+    database->fallbacks = metrics_series(options->metrics, "db_prepared_fallbacks_total", labels);
     database->retries = metrics_series(options->metrics, "db_retries_total", labels);
     database->reconnects = metrics_series(options->metrics, "db_reconnects_total", labels);
     database->slow = metrics_series(options->metrics, "db_slow_queries_total", labels);
@@ -111,10 +110,9 @@ void database_read_stats(struct database *database, struct database_stats *ret_s
 /* With bootstrap_lock held. */
 static enum error bootstrap_locked(struct database *database, struct bootstrap_report *ret_report)
 {
-    enum error err = bootstrap_run(database->schema_url,
-                                   config_database_url(database->options.config),
-                                   database->options.handler,
-                                   database->options.log, ret_report);
+    enum error err =
+        bootstrap_run(database->schema_url, config_database_url(database->options.config),
+                      database->options.handler, database->options.log, ret_report);
     bool applied = ret_report->applied_count > 0;
     metric_add(metrics_series(database->options.metrics, "db_bootstraps_total",
                               err       ? "result=\"failed\""
@@ -180,8 +178,8 @@ static enum error attempt(struct execution *execution)
     struct connection *connection;
     int64_t before_us = clock_monotonic_us();
     execution->reply = (struct reply){.ok = false};
-    enum error err = pool_acquire(database->pool, execution->deadline_ms, &connection,
-                                  execution->problem);
+    enum error err =
+        pool_acquire(database->pool, execution->deadline_ms, &connection, execution->problem);
     metric_observe_us(database->pool_wait, (uint64_t)(clock_monotonic_us() - before_us));
     if (err == ERROR_OVERLOADED)
         metric_add(database->pool_timeouts, 1);
@@ -209,8 +207,8 @@ static void count_failure(struct execution *execution, const char *sqlstate)
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "query=\"%s\",sqlstate=\"%s\"",
              execution->statement->query->name, sqlstate);
-    metric_add(metrics_series(execution->database->options.metrics, "db_query_errors_total", labels),
-               1);
+    metric_add(
+        metrics_series(execution->database->options.metrics, "db_query_errors_total", labels), 1);
 }
 
 static enum error log_failure(struct execution *execution, enum error err)
@@ -290,8 +288,7 @@ static enum error run_until_settled(struct execution *execution)
             if (err)
                 return log_failure(execution, err);
             /* An adopted database takes its time once; the statement gets its own again. */
-            execution->deadline_ms =
-                clock_monotonic_ms() + database->options.config->db_timeout_ms;
+            execution->deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms;
             continue;
         case FAILURE_TRANSIENT:
             execution->unanswered = execution->unanswered || !err;
@@ -313,8 +310,7 @@ static void observe(const struct execution *execution, int64_t duration_us)
     if (!duration) {
         char labels[METRIC_LABELS_BYTES_MAX];
         snprintf(labels, sizeof(labels), "query=\"%s\"", name);
-        duration =
-            metrics_series(database->options.metrics, "db_query_duration_seconds", labels);
+        duration = metrics_series(database->options.metrics, "db_query_duration_seconds", labels);
         atomic_store_explicit(slot, duration, memory_order_relaxed);
     }
     metric_observe_us(duration, (uint64_t)duration_us);

@@ -60,7 +60,7 @@ enum error database_run(struct database *database, const struct statement *state
 
 /* What a bootstrap did. */
 struct bootstrap_report {
-    int version; /* of the schema now */
+    int version;                 /* of the schema now */
     int applied[MIGRATIONS_MAX]; /* the versions applied by this call, ascending */
     size_t applied_count;
 };

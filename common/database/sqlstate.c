@@ -19,16 +19,16 @@ static const struct {
     {"40P01", {FAILURE_TRANSIENT, false}}, /* deadlock_detected */
     {"42P01", {FAILURE_SCHEMA, false}},    /* undefined_table */
     {"42703", {FAILURE_SCHEMA, false}},    /* undefined_column */
-    {"42P10", {FAILURE_SCHEMA, false}},    /* invalid_column_reference: a key of ON CONFLICT is gone */
-    {"42883", {FAILURE_SCHEMA, false}},    /* undefined_function */
-    {"53", {FAILURE_TRANSIENT, false}},    /* insufficient resources: connections, disk, memory */
-    {"55P03", {FAILURE_BUSY, false}},      /* lock_not_available */
-    {"57014", {FAILURE_BUSY, false}},      /* query_canceled, by statement_timeout */
-    {"57P01", {FAILURE_TRANSIENT, true}},  /* admin_shutdown */
-    {"57P02", {FAILURE_TRANSIENT, true}},  /* crash_shutdown */
-    {"57P03", {FAILURE_TRANSIENT, true}},  /* cannot_connect_now */
-    {"57P05", {FAILURE_TRANSIENT, true}},  /* idle_session_timeout */
-    {"XX000", {FAILURE_TRANSIENT, true}},  /* a relation dropped meanwhile; ambiguous on Citus */
+    {"42P10", {FAILURE_SCHEMA, false}}, /* invalid_column_reference: a key of ON CONFLICT is gone */
+    {"42883", {FAILURE_SCHEMA, false}}, /* undefined_function */
+    {"53", {FAILURE_TRANSIENT, false}}, /* insufficient resources: connections, disk, memory */
+    {"55P03", {FAILURE_BUSY, false}},   /* lock_not_available */
+    {"57014", {FAILURE_BUSY, false}},   /* query_canceled, by statement_timeout */
+    {"57P01", {FAILURE_TRANSIENT, true}}, /* admin_shutdown */
+    {"57P02", {FAILURE_TRANSIENT, true}}, /* crash_shutdown */
+    {"57P03", {FAILURE_TRANSIENT, true}}, /* cannot_connect_now */
+    {"57P05", {FAILURE_TRANSIENT, true}}, /* idle_session_timeout */
+    {"XX000", {FAILURE_TRANSIENT, true}}, /* a relation dropped meanwhile; ambiguous on Citus */
 };
 
 struct failure_class sqlstate_classify(const char *sqlstate)

@@ -7,12 +7,12 @@
 #include <stdbool.h>
 
 enum failure {
-    FAILURE_FATAL,      /* repeating does not help */
-    FAILURE_TRANSIENT,  /* nothing happened, or it is unknown: repeat */
-    FAILURE_SCHEMA,     /* a relation, column or function is missing: bootstrap, repeat */
-    FAILURE_PREPARED,   /* the prepared statement is not on this server connection */
-    FAILURE_UNIQUE,     /* a unique constraint refused it */
-    FAILURE_BUSY,       /* lock or statement time-out: unavailable, not repeated */
+    FAILURE_FATAL,     /* repeating does not help */
+    FAILURE_TRANSIENT, /* nothing happened, or it is unknown: repeat */
+    FAILURE_SCHEMA,    /* a relation, column or function is missing: bootstrap, repeat */
+    FAILURE_PREPARED,  /* the prepared statement is not on this server connection */
+    FAILURE_UNIQUE,    /* a unique constraint refused it */
+    FAILURE_BUSY,      /* lock or statement time-out: unavailable, not repeated */
 };
 
 struct failure_class {

@@ -16,17 +16,17 @@
 #include "database/query.h"
 
 /* Type, its object id (PostgreSQL's pg_type.dat; fixed for ever) and the C type of a field. */
-#define SQL_TYPE_TABLE(X)                                                                          \
-    X(BOOL, 16, bool)                                                                              \
-    X(INT4, 23, int32_t)                                                                           \
-    X(INT8, 20, int64_t)                                                                           \
-    X(TEXT, 25, struct text)         /* borrowed until rows_free */                                \
-    X(UUID, 2950, struct uuid)                                                                     \
-    X(DATE, 1082, int32_t)           /* days since 1970-01-01 */                                   \
-    X(TIMESTAMP, 1114, int64_t)      /* microseconds since 1970-01-01 UTC */                       \
-    X(UUID_ARRAY, 2951, struct text) /* arrays: parameters only, encoded by array.h */             \
-    X(INT4_ARRAY, 1007, struct text)                                                               \
-    X(INT8_ARRAY, 1016, struct text)                                                               \
+#define SQL_TYPE_TABLE(X)                                                              \
+    X(BOOL, 16, bool)                                                                  \
+    X(INT4, 23, int32_t)                                                               \
+    X(INT8, 20, int64_t)                                                               \
+    X(TEXT, 25, struct text) /* borrowed until rows_free */                            \
+    X(UUID, 2950, struct uuid)                                                         \
+    X(DATE, 1082, int32_t)           /* days since 1970-01-01 */                       \
+    X(TIMESTAMP, 1114, int64_t)      /* microseconds since 1970-01-01 UTC */           \
+    X(UUID_ARRAY, 2951, struct text) /* arrays: parameters only, encoded by array.h */ \
+    X(INT4_ARRAY, 1007, struct text)                                                   \
+    X(INT8_ARRAY, 1016, struct text)                                                   \
     X(TEXT_ARRAY, 1009, struct text)
 
 enum sql_type {
@@ -44,8 +44,9 @@ enum sql_type {
 struct column {
     const char *name;
     enum sql_type type;
-    size_t offset;      /* of the field */
-    size_t null_offset; /* of a bool that is set when the value is there; NO_NULL_FLAG without one */
+    size_t offset; /* of the field */
+    size_t
+        null_offset; /* of a bool that is set when the value is there; NO_NULL_FLAG without one */
 };
 
 #define NO_NULL_FLAG SIZE_MAX
@@ -71,33 +72,41 @@ struct statement {
 };
 
 /* A column that is never NULL: the field has the column's name. */
-#define COLUMN(row_type, field, sql_type)                                                          \
-    {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field),                  \
-     .null_offset = NO_NULL_FLAG}
+#define COLUMN(row_type, field, sql_type)                                            \
+    {                                                                                \
+        .name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field), \
+        .null_offset = NO_NULL_FLAG                                                  \
+    }
 /* The same in a struct within the row. */
-#define COLUMN_OF(row_type, member, field, sql_type)                                               \
-    {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, member.field),           \
-     .null_offset = NO_NULL_FLAG}
+#define COLUMN_OF(row_type, member, field, sql_type)                                        \
+    {                                                                                       \
+        .name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, member.field), \
+        .null_offset = NO_NULL_FLAG                                                         \
+    }
 /* One that may be NULL, with a bool field has_<name> beside it. Text needs none: data is NULL. */
-#define COLUMN_NULLABLE(row_type, field, sql_type)                                                 \
-    {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field),                  \
-     .null_offset = offsetof(row_type, has_##field)}
+#define COLUMN_NULLABLE(row_type, field, sql_type)                                   \
+    {                                                                                \
+        .name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, field), \
+        .null_offset = offsetof(row_type, has_##field)                               \
+    }
 
-#define COLUMN_NULLABLE_OF(row_type, member, field, sql_type)                                      \
-    {.name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, member.field),           \
-     .null_offset = offsetof(row_type, member.has_##field)}
+#define COLUMN_NULLABLE_OF(row_type, member, field, sql_type)                               \
+    {                                                                                       \
+        .name = #field, .type = SQL_##sql_type, .offset = offsetof(row_type, member.field), \
+        .null_offset = offsetof(row_type, member.has_##field)                               \
+    }
 
 /* Statements register themselves, so that the tests find every one without a list kept by hand. */
-#define STATEMENT(identifier, ...)                                                                 \
-    static const struct statement identifier = {__VA_ARGS__};                                      \
-    static const struct statement *const identifier##_registered                                   \
+#define STATEMENT(identifier, ...)                               \
+    static const struct statement identifier = {__VA_ARGS__};    \
+    static const struct statement *const identifier##_registered \
         __attribute__((section("statements"), used)) = &identifier
 
-#define STATEMENT_PARAMS(...)                                                                      \
-    .param_count = sizeof((enum sql_type[]){__VA_ARGS__}) / sizeof(enum sql_type),                 \
+#define STATEMENT_PARAMS(...)                                                      \
+    .param_count = sizeof((enum sql_type[]){__VA_ARGS__}) / sizeof(enum sql_type), \
     .params = {__VA_ARGS__}
-#define STATEMENT_COLUMNS(row_type, ...)                                                           \
-    .column_count = sizeof((struct column[]){__VA_ARGS__}) / sizeof(struct column),                \
+#define STATEMENT_COLUMNS(row_type, ...)                                            \
+    .column_count = sizeof((struct column[]){__VA_ARGS__}) / sizeof(struct column), \
     .columns = {__VA_ARGS__}, .row_size = sizeof(row_type)
 
 /* A value for a parameter. Texts are borrowed for the call. */
@@ -121,14 +130,14 @@ struct param {
 /* The bytes array.h made, borrowed for the call. */
 #define PARAM_ARRAY(sql_type, value) ((struct param){.type = (sql_type), .text = (value)})
 /* Or NULL. */
-#define PARAM_INT8_NULLABLE(value, there)                                                          \
+#define PARAM_INT8_NULLABLE(value, there) \
     ((struct param){.type = SQL_INT8, .int8 = (value), .is_null = !(there)})
-#define PARAM_INT4_NULLABLE(value, there)                                                          \
+#define PARAM_INT4_NULLABLE(value, there) \
     ((struct param){.type = SQL_INT4, .int4 = (value), .is_null = !(there)})
-#define PARAM_UUID_NULLABLE(value, there)                                                          \
+#define PARAM_UUID_NULLABLE(value, there) \
     ((struct param){.type = SQL_UUID, .uuid = (value), .is_null = !(there)})
 /* An absent text is NULL. */
-#define PARAM_TEXT(value)                                                                          \
+#define PARAM_TEXT(value) \
     ((struct param){.type = SQL_TEXT, .text = (value), .is_null = !(value).data})
 
 /* The object id of a type, for Parse messages and the test that compares. */

@@ -106,8 +106,8 @@ static int64_t timestamp_from_wire(int64_t value)
 bool wire_decode(enum sql_type type, const char *data, size_t len, void *field)
 {
     static const size_t LENGTHS[SQL_TYPE_COUNT] = {
-        [SQL_BOOL] = 1, [SQL_INT4] = 4,      [SQL_INT8] = 8, [SQL_UUID] = 16,
-        [SQL_DATE] = 4, [SQL_TIMESTAMP] = 8,
+        [SQL_BOOL] = 1,  [SQL_INT4] = 4, [SQL_INT8] = 8,
+        [SQL_UUID] = 16, [SQL_DATE] = 4, [SQL_TIMESTAMP] = 8,
     };
     if (type != SQL_TEXT && len != LENGTHS[type])
         return false;

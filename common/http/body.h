@@ -1,7 +1,7 @@
 /*
- * JSON bodies, read strictly: one object, UTF-8, no trailing bytes, no duplicate member, no NUL in a
- * string, depth at most JSON_DEPTH_MAX, and every member of the type that is asked for. Members that
- * nobody asks for are ignored.
+ * JSON bodies, read strictly: one object, UTF-8, no trailing bytes, no duplicate member, no NUL in
+ * a string, depth at most JSON_DEPTH_MAX, and every member of the type that is asked for. Members
+ * that nobody asks for are ignored.
  *
  * Every failure names the member in the response and returns the error to answer with.
  */
@@ -31,7 +31,7 @@ void body_free(struct body *body);
 /* What a text member must be. */
 struct body_text_rule {
     const char *name;
-    bool required;         /* else it may be missing or null: the absent text */
+    bool required; /* else it may be missing or null: the absent text */
     size_t bytes_max;
     size_t characters_max; /* Unicode code points; 0: only the bytes count */
     const char *choices;   /* comma list of the values allowed, or NULL */

@@ -39,8 +39,8 @@ void cors_apply(const char *allowed_origins, const struct request *request,
                     "X-Request-Id, Retry-After, RateLimit, Idempotency-Replayed");
 }
 
-void cors_preflight(const char *allowed_origins, const struct request *request,
-                    const char *methods, struct response *response)
+void cors_preflight(const char *allowed_origins, const struct request *request, const char *methods,
+                    struct response *response)
 {
     char origin[HEADER_BYTES_MAX];
     response_header(response, "Allow", methods);

@@ -12,5 +12,5 @@ void cors_apply(const char *allowed_origins, const struct request *request,
                 struct response *response);
 
 /* The answer to OPTIONS: 204, and for a listed origin what it may send. methods: comma list. */
-void cors_preflight(const char *allowed_origins, const struct request *request,
-                    const char *methods, struct response *response);
+void cors_preflight(const char *allowed_origins, const struct request *request, const char *methods,
+                    struct response *response);

@@ -64,8 +64,8 @@ enum error page_read(const struct request *request, struct response *response,
     };
     memset(ret_page->before.id.bytes, 0xFF, sizeof(ret_page->before.id.bytes));
     enum error err = request_query(request, "limit", buffer, sizeof(buffer), &value);
-    if (err || (value.data &&
-                (!text_to_int64(value, &limit) || limit < 1 || limit > PAGE_ITEMS_MAX)))
+    if (err ||
+        (value.data && (!text_to_int64(value, &limit) || limit < 1 || limit > PAGE_ITEMS_MAX)))
         return response_invalid(response, ERROR_INVALID_PARAMETER, "limit",
                                 "expected a whole number from 1 to 100");
     ret_page->limit = (int32_t)limit;

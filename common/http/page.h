@@ -1,6 +1,6 @@
 /*
- * Keyset pagination: limit and cursor of the query string, nextCursor of the answer. A cursor is the
- * position of the last row of a page, so page 1,000 costs what page 1 costs.
+ * Keyset pagination: limit and cursor of the query string, nextCursor of the answer. A cursor is
+ * the position of the last row of a page, so page 1,000 costs what page 1 costs.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 struct page_position {
     int64_t created_at; /* microseconds since 1970 */
     struct uuid id;
-    int32_t total;      /* rows of the whole list, counted for the first page; -1 for unknown */
+    int32_t total; /* rows of the whole list, counted for the first page; -1 for unknown */
 };
 
 struct page {

@@ -6,7 +6,7 @@
 
 void request_init(struct request *request)
 {
-    *request = (struct request){.gateway = NULL};
+    *request = (struct request){.transport = NULL};
     buffer_init(&request->body, BODY_BYTES_MAX);
 }
 
@@ -17,7 +17,7 @@ void request_done(struct request *request)
 
 struct text request_param(const struct request *request, const char *name)
 {
-    return text_from(request->gateway->param(request->gateway->context, name));
+    return text_from(request->transport->param(request->transport->context, name));
 }
 
 /* The weight of one language range of Accept-Language in thousandths (RFC 9110, section 12.5.4). */
@@ -69,10 +69,10 @@ static struct text present(struct text text)
     return text.data ? text : TEXT_LITERAL("");
 }
 
-void request_begin(struct request *request, const struct gateway *gateway,
+void request_begin(struct request *request, const struct transport *transport,
                    const char *default_path)
 {
-    request->gateway = gateway;
+    request->transport = transport;
     request->method = request_param(request, "REQUEST_METHOD");
     if (request->method.len == 0)
         request->method = TEXT_LITERAL("GET");
@@ -87,7 +87,7 @@ void request_begin(struct request *request, const struct gateway *gateway,
 
 enum error request_read_body(struct request *request, size_t body_max)
 {
-    const struct gateway *gateway = request->gateway;
+    const struct transport *transport = request->transport;
     int64_t declared = -1;
     struct text length = request_param(request, "CONTENT_LENGTH");
     if (length.len > 0 && (!text_to_int64(length, &declared) || declared < 0))
@@ -101,7 +101,7 @@ enum error request_read_body(struct request *request, size_t body_max)
         char *to = want > 0 ? buffer_reserve(&request->body, want) : overflow;
         if (!to)
             return buffer_error(&request->body);
-        long n = gateway->read(gateway->context, to, want > 0 ? want : 1);
+        long n = transport->read(transport->context, to, want > 0 ? want : 1);
         if (n < 0)
             return ERROR_CLIENT_GONE;
         if (n == 0)

@@ -10,10 +10,10 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "http/gateway.h"
+#include "http/transport.h"
 
 struct request {
-    const struct gateway *gateway;
+    const struct transport *transport;
     struct text method;
     struct text path;           /* decoded and normalised by nginx, without the query */
     struct text query;          /* as it came, percent-encoded, without the question mark */
@@ -24,15 +24,15 @@ struct request {
     bool english;               /* Accept-Language prefers English to Russian */
 };
 
-/* Prepares the memory a seat reuses from request to request. */
+/* Prepares the memory a slot reuses from request to request. */
 void request_init(struct request *request);
 void request_done(struct request *request);
 
 /*
- * Reads parameters and language; not the body. default_path: the path when the gateway names none,
- * as on a command line.
+ * Reads parameters and language; not the body. default_path: the path when the transport names
+ * none, as on a command line.
  */
-void request_begin(struct request *request, const struct gateway *gateway,
+void request_begin(struct request *request, const struct transport *transport,
                    const char *default_path);
 
 /*

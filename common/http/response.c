@@ -17,7 +17,7 @@ enum {
 
 void response_init(struct response *response)
 {
-    *response = (struct response){.gateway = NULL};
+    *response = (struct response){.transport = NULL};
     buffer_init(&response->headers, HEADER_BYTES_TOTAL_MAX);
     buffer_init(&response->body, RESPONSE_BYTES_MAX);
     /* So that the answer about a lack of memory needs none; without it the answer tries again. */
@@ -31,9 +31,9 @@ void response_done(struct response *response)
     buffer_done(&response->body);
 }
 
-void response_begin(struct response *response, const struct gateway *gateway)
+void response_begin(struct response *response, const struct transport *transport)
 {
-    response->gateway = gateway;
+    response->transport = transport;
     response->status = 500;
     response->content_type = NULL;
     response->streaming = false;
@@ -173,10 +173,10 @@ static bool send_all(struct response *response, bool with_length)
         number_header(headers, TEXT_LITERAL("Content-Length: "), (int64_t)body.len);
     number_header(headers, TEXT_LITERAL("Status: "), response->status);
     buffer_append(headers, "\r\n", 2);
-    const struct gateway *gateway = response->gateway;
+    const struct transport *transport = response->transport;
     if (buffer_error(headers) ||
-        !gateway->write(gateway->context, headers->data, headers->len) ||
-        (body.len > 0 && !gateway->write(gateway->context, body.data, body.len)))
+        !transport->write(transport->context, headers->data, headers->len) ||
+        (body.len > 0 && !transport->write(transport->context, body.data, body.len)))
         response->write_failed = true;
     return !response->write_failed;
 }
@@ -194,9 +194,9 @@ struct buffer *response_stream(struct response *response, const char *content_ty
 
 static bool flush_window(struct response *response)
 {
-    const struct gateway *gateway = response->gateway;
+    const struct transport *transport = response->transport;
     struct buffer *body = &response->body;
-    if (buffer_error(body) || !gateway->write(gateway->context, body->data, body->len))
+    if (buffer_error(body) || !transport->write(transport->context, body->data, body->len))
         response->write_failed = true;
     buffer_reset(body, RESPONSE_KEEP_BYTES);
     return !response->write_failed;

@@ -13,13 +13,13 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/json_writer.h"
-#include "http/gateway.h"
+#include "http/transport.h"
 
 struct response {
-    const struct gateway *gateway;
+    const struct transport *transport;
     int status;
     const char *content_type; /* NULL without a body */
-    struct buffer headers; /* whole lines, "Name: value\r\n" */
+    struct buffer headers;    /* whole lines, "Name: value\r\n" */
     struct buffer body;
     struct json_writer json;
     bool streaming;    /* the header went out; body is a window of what follows */
@@ -35,7 +35,7 @@ struct response {
 
 void response_init(struct response *response);
 void response_done(struct response *response);
-void response_begin(struct response *response, const struct gateway *gateway);
+void response_begin(struct response *response, const struct transport *transport);
 
 /* Adds a header line. name and value: without line breaks (asserted; never pass request data). */
 void response_header(struct response *response, const char *name, const char *value);
@@ -64,8 +64,7 @@ enum error response_invalid(struct response *response, enum error err, const cha
                             const char *expected) MUST_CHECK;
 
 /* Rate limited: fills waitTime and the headers; returns ERROR_RATE_LIMITED. */
-enum error response_rate_limited(struct response *response, int limit,
-                                 int wait_seconds) MUST_CHECK;
+enum error response_rate_limited(struct response *response, int limit, int wait_seconds) MUST_CHECK;
 /* RateLimit header of an answer that was allowed (draft-ietf-httpapi-ratelimit-headers-06). */
 void response_rate_limit(struct response *response, int limit, int remaining, int reset_seconds);
 

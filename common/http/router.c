@@ -130,9 +130,9 @@ static void count_request(struct router *router, const struct route *route, int 
     if (!counter) {
         char labels[METRIC_LABELS_BYTES_MAX];
         /* A method that no route has is the client's choice of words: not a label. */
-        snprintf(labels, sizeof(labels),
-                 "handler=\"%s\",route=\"%s\",method=\"%s\",status=\"%d\"", handler->name,
-                 route ? route->path : "none", route ? route->method : "other", status);
+        snprintf(labels, sizeof(labels), "handler=\"%s\",route=\"%s\",method=\"%s\",status=\"%d\"",
+                 handler->name, route ? route->path : "none", route ? route->method : "other",
+                 status);
         counter = metrics_series(router->app->metrics, "http_requests_total", labels);
         atomic_store_explicit(slot, counter, memory_order_relaxed);
     }
@@ -155,7 +155,7 @@ void router_answer(struct exchange *exchange, enum error err)
 {
     struct router *router = exchange->router;
     struct response *response = exchange->response;
-    const struct gateway *gateway = exchange->gateway;
+    const struct transport *transport = exchange->transport;
     log_set_request_id(exchange->request->request_id);
     if (!err && !response->streaming)
         err = buffer_error(&response->body) ? ERROR_NO_MEMORY : ERROR_OK;
@@ -169,8 +169,8 @@ void router_answer(struct exchange *exchange, enum error err)
     if (!sent)
         metric_add(router->write_errors, 1);
     /* Too late to say what went wrong: the answer ends short, and the connection with it. */
-    if (!sent && response->streaming && gateway->abandon)
-        gateway->abandon(gateway->context);
+    if (!sent && response->streaming && transport->abandon)
+        transport->abandon(transport->context);
     count_request(router, exchange->route, response->status,
                   clock_monotonic_us() - exchange->start_us);
     log_set_request_id((struct text){NULL, 0});
@@ -184,8 +184,8 @@ void router_begin(struct exchange *exchange)
     struct response *response = exchange->response;
     char methods[128];
     exchange->start_us = clock_monotonic_us();
-    request_begin(request, exchange->gateway, router->handler->routes[0].path);
-    response_begin(response, exchange->gateway);
+    request_begin(request, exchange->transport, router->handler->routes[0].path);
+    response_begin(response, exchange->transport);
     log_set_request_id(request->request_id);
 
     /* Before anything can fail: a page may read a failure only if its origin is named. */
@@ -224,12 +224,12 @@ static void end_awaited(struct exchange *exchange, bool keep)
     pthread_mutex_unlock(&awaited->lock);
 }
 
-bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
+bool router_serve(struct router *router, const struct transport *transport, struct request *request,
                   struct response *response)
 {
     struct awaited awaited = {
         .exchange = {.router = router,
-                     .gateway = gateway,
+                     .transport = transport,
                      .request = request,
                      .response = response,
                      .ended = end_awaited},

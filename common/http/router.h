@@ -22,12 +22,12 @@ typedef enum error route_function(struct app *app, struct request *request,
                                   struct response *response);
 
 /*
- * A request on its way, from its gateway to the last byte of the answer. The caller of router_begin
- * fills in the first part.
+ * A request on its way, from its transport to the last byte of the answer. The caller of
+ * router_begin fills in the first part.
  */
 struct exchange {
     struct router *router;
-    const struct gateway *gateway;
+    const struct transport *transport;
     struct request *request;
     struct response *response;
     /*
@@ -79,9 +79,9 @@ void router_begin(struct exchange *exchange);
 void router_answer(struct exchange *exchange, enum error err);
 
 /*
- * Serves one request from its gateway to the last byte of the answer, whatever its route is, and
+ * Serves one request from its transport to the last byte of the answer, whatever its route is, and
  * waits for that. Returns false when the connection must not be kept (its body was not read to the
  * end, or the answer did not go out).
  */
-bool router_serve(struct router *router, const struct gateway *gateway, struct request *request,
+bool router_serve(struct router *router, const struct transport *transport, struct request *request,
                   struct response *response);

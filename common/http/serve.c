@@ -16,24 +16,25 @@
 
 #include "base/blocking.h"
 #include "base/clock.h"
-#include "http/crew.h"
-#include "http/gateway_fastcgi.h"
+#include "http/leader_followers.h"
+#include "http/transport_fastcgi.h"
 
 enum {
-    /* nginx closes an idle upstream connection long before (nginx/nginx.conf: keepalive_timeout). */
+    /* nginx closes an idle upstream connection long before (nginx/nginx.conf: keepalive_timeout).
+     */
     DRAIN_IDLE_MS = 5000,
     DRAIN_POLL_MS = 20,
-    EVENTS_MAX = 64,         /* of one system call */
-    FREE_SEATS_MAX = 256,    /* what a burst took beyond is given back */
+    EVENTS_MAX = 64,            /* of one system call */
+    FREE_SLOTS_MAX = 256,       /* what a burst took beyond is given back */
     NOTHING_LEFT_PAUSE_MS = 10, /* of memory or descriptors */
 };
 
 /* A request with the memory that requests reuse, one after the other. */
-struct seat {
-    struct exchange exchange; /* first: the seat is found by it */
+struct slot {
+    struct exchange exchange; /* first: the slot is found by it */
     struct task closing;
     struct serve *serve;
-    struct seat *next; /* of the free ones */
+    struct slot *next; /* of the free ones */
     struct fastcgi fastcgi;
     struct request request;
     struct response response;
@@ -41,9 +42,9 @@ struct seat {
 
 struct serve {
     const struct serve_options *options;
-    struct crew *crew;
+    struct leader_followers *thread_set;
     int epoll_fd;
-    int stop_fd; /* an eventfd that stays readable once set */
+    int stop_fd;            /* an eventfd that stays readable once set */
     atomic_int connections; /* open ones, idle or busy */
     atomic_int busy;        /* requests being served */
     atomic_bool draining;
@@ -54,7 +55,7 @@ struct serve {
     int event_next;
 
     pthread_mutex_t lock;    /* guards what follows */
-    struct seat *free_seats; /* the last used is the first taken: it is warm */
+    struct slot *free_slots; /* the last used is the first taken: it is warm */
     int free_count;
 };
 
@@ -115,66 +116,66 @@ static void accept_connection(struct serve *serve)
 static void end_exchange(struct exchange *exchange, bool keep);
 static void close_later(struct task *task);
 
-static struct seat *new_seat(struct serve *serve)
+static struct slot *new_slot(struct serve *serve)
 {
-    struct seat *seat = malloc(sizeof(*seat));
-    if (!seat)
+    struct slot *slot = malloc(sizeof(*slot));
+    if (!slot)
         return NULL;
-    seat->serve = serve;
-    seat->closing.run = close_later;
-    fastcgi_init(&seat->fastcgi);
-    request_init(&seat->request);
-    response_init(&seat->response);
-    seat->exchange = (struct exchange){
+    slot->serve = serve;
+    slot->closing.run = close_later;
+    fastcgi_init(&slot->fastcgi);
+    request_init(&slot->request);
+    response_init(&slot->response);
+    slot->exchange = (struct exchange){
         .router = serve->options->router,
-        .gateway = &seat->fastcgi.gateway,
-        .request = &seat->request,
-        .response = &seat->response,
+        .transport = &slot->fastcgi.transport,
+        .request = &slot->request,
+        .response = &slot->response,
         .ended = end_exchange,
     };
-    return seat;
+    return slot;
 }
 
-static void free_seat(struct seat *seat)
+static void free_slot(struct slot *slot)
 {
-    request_done(&seat->request);
-    response_done(&seat->response);
-    free(seat);
+    request_done(&slot->request);
+    response_done(&slot->response);
+    free(slot);
 }
 
 /* NULL: memory is out. */
-static struct seat *take_seat(struct serve *serve)
+static struct slot *take_slot(struct serve *serve)
 {
     pthread_mutex_lock(&serve->lock);
-    struct seat *seat = serve->free_seats;
-    if (seat) {
-        serve->free_seats = seat->next;
+    struct slot *slot = serve->free_slots;
+    if (slot) {
+        serve->free_slots = slot->next;
         serve->free_count--;
     }
     pthread_mutex_unlock(&serve->lock);
-    return seat ? seat : new_seat(serve);
+    return slot ? slot : new_slot(serve);
 }
 
-static void leave_seat(struct seat *seat)
+static void leave_slot(struct slot *slot)
 {
-    struct serve *serve = seat->serve;
+    struct serve *serve = slot->serve;
     pthread_mutex_lock(&serve->lock);
-    bool kept = serve->free_count < FREE_SEATS_MAX;
+    bool kept = serve->free_count < FREE_SLOTS_MAX;
     if (kept) {
-        seat->next = serve->free_seats;
-        serve->free_seats = seat;
+        slot->next = serve->free_slots;
+        serve->free_slots = slot;
         serve->free_count++;
     }
     pthread_mutex_unlock(&serve->lock);
     if (!kept)
-        free_seat(seat);
+        free_slot(slot);
 }
 
-static void finish(struct seat *seat, bool keep)
+static void finish(struct slot *slot, bool keep)
 {
-    struct serve *serve = seat->serve;
-    int kept = fastcgi_finish(&seat->fastcgi, keep);
-    leave_seat(seat);
+    struct serve *serve = slot->serve;
+    int kept = fastcgi_finish(&slot->fastcgi, keep);
+    leave_slot(slot);
     if (kept < 0)
         atomic_fetch_sub(&serve->connections, 1);
     else if (!watch(serve, EPOLL_CTL_MOD, kept, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
@@ -185,23 +186,23 @@ static void finish(struct seat *seat, bool keep)
 
 static void close_later(struct task *task)
 {
-    struct seat *seat = (struct seat *)((char *)task - offsetof(struct seat, closing));
+    struct slot *slot = (struct slot *)((char *)task - offsetof(struct slot, closing));
     blocking_begin();
-    finish(seat, false);
+    finish(slot, false);
 }
 
 static void end_exchange(struct exchange *exchange, bool keep)
 {
-    struct seat *seat = (struct seat *)exchange;
+    struct slot *slot = (struct slot *)exchange;
     /* Closing waits for the peer, and this thread may have more to do. */
-    if (!fastcgi_closes(&seat->fastcgi, keep) || !blocking_run(&seat->closing))
-        finish(seat, keep);
+    if (!fastcgi_closes(&slot->fastcgi, keep) || !blocking_run(&slot->closing))
+        finish(slot, keep);
 }
 
 static void serve_connection(struct serve *serve, int fd)
 {
-    struct seat *seat = take_seat(serve);
-    if (!seat) {
+    struct slot *slot = take_slot(serve);
+    if (!slot) {
         /* The request waits where it is; memory comes back as others are answered. */
         clock_sleep_ms(NOTHING_LEFT_PAUSE_MS);
         if (!watch(serve, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLRDHUP | EPOLLONESHOT))
@@ -210,19 +211,19 @@ static void serve_connection(struct serve *serve, int fd)
     }
     enum fastcgi_ahead ahead = fastcgi_look_ahead(fd);
     if (ahead == FASTCGI_MALFORMED) {
-        leave_seat(seat);
+        leave_slot(slot);
         close_connection(serve, fd);
         return;
     }
     if (ahead == FASTCGI_PARTIAL)
         blocking_begin();
-    if (!fastcgi_receive(&seat->fastcgi, fd)) {
-        leave_seat(seat);
+    if (!fastcgi_receive(&slot->fastcgi, fd)) {
+        leave_slot(slot);
         atomic_fetch_sub(&serve->connections, 1);
         return;
     }
     atomic_fetch_add(&serve->busy, 1);
-    router_begin(&seat->exchange);
+    router_begin(&slot->exchange);
 }
 
 /* Until this thread has lost the loop, or the end has come. */
@@ -230,10 +231,10 @@ static void loop(void *context)
 {
     struct serve *serve = context;
     bool stayed = false; /* after it served what there was */
-    while (crew_has_loop()) {
+    while (leader_followers_has_loop()) {
         if (serve->event_next == serve->event_count) {
             if (stayed)
-                crew_batch();
+                leader_followers_batch();
             stayed = true;
             int count = epoll_wait(serve->epoll_fd, serve->events, EVENTS_MAX, -1);
             assert(count >= 0 || errno == EINTR);
@@ -316,7 +317,7 @@ static void close_descriptors(const struct serve *serve)
 }
 
 /*
- * Blocks whatever could interrupt a read in a thread of the crew; libfcgi takes EINTR for the end of
+ * Blocks whatever could interrupt a read in a follower thread; libfcgi takes EINTR for the end of
  * a body. ret_stop: the signals that end serving, for sigwait.
  */
 static void block_signals(sigset_t *ret_stop)
@@ -346,22 +347,23 @@ enum error serve_run(const struct serve_options *options)
     serve->stop_fd = -1;
     pthread_mutex_init(&serve->lock, NULL);
     block_signals(&signals);
-    serve->crew = crew_new(options->threads, loop, serve);
-    if (!serve->crew || !open_descriptors(serve) || !crew_start(serve->crew))
+    serve->thread_set = leader_followers_new(options->threads, loop, serve);
+    if (!serve->thread_set || !open_descriptors(serve) ||
+        !leader_followers_start(serve->thread_set))
         goto out;
     if (options->on_ready)
         options->on_ready();
     wait_for_stop(options, &signals);
     if (!drain(serve))
         return ERROR_OVERLOADED;
-    crew_stop(serve->crew, wake_loop);
+    leader_followers_stop(serve->thread_set, wake_loop);
     err = ERROR_OK;
 out:
-    crew_free(serve->crew);
-    while (serve->free_seats) {
-        struct seat *seat = serve->free_seats;
-        serve->free_seats = seat->next;
-        free_seat(seat);
+    leader_followers_free(serve->thread_set);
+    while (serve->free_slots) {
+        struct slot *slot = serve->free_slots;
+        serve->free_slots = slot->next;
+        free_slot(slot);
     }
     close_descriptors(serve);
     pthread_mutex_destroy(&serve->lock);

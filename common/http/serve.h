@@ -2,9 +2,9 @@
  * The serve loop over one inherited listening socket.
  *
  * All descriptors wait in one epoll set: the listening socket, every kept connection (one-shot, so
- * that nothing comes of one that is being served) and an event to stop. One thread of a crew has the
- * loop and serves what is ready, until it is about to wait; an idle connection pins no thread, and a
- * request that does not wait needs no change of threads.
+ * that nothing comes of one that is being served) and an event to stop. One thread
+ * (leader_followers.h) has the loop and serves what is ready, until it is about to wait; an idle
+ * connection pins no thread, and a request that does not wait needs no change of threads.
  *
  * On SIGTERM or SIGINT it stops accepting and goes on serving its kept connections until nginx has
  * closed them (nginx's upstream keepalive_timeout), so that no request is lost that nginx has just

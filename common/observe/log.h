@@ -24,10 +24,9 @@ struct log_field {
 };
 
 #define LOG_TEXT(field_name, value) ((struct log_field){.name = (field_name), .text = (value)})
-#define LOG_STRING(field_name, value)                                                              \
+#define LOG_STRING(field_name, value) \
     ((struct log_field){.name = (field_name), .text = text_from(value)})
-#define LOG_NUMBER(field_name, value)                                                              \
-    ((struct log_field){.name = (field_name), .number = (value)})
+#define LOG_NUMBER(field_name, value) ((struct log_field){.name = (field_name), .number = (value)})
 
 /* handler: kept by pointer, lives as long as the log. Returns NULL when memory is out. */
 struct log *log_new(const char *handler, enum log_level level);
@@ -46,7 +45,11 @@ void log_set_request_id(struct text request_id);
 void log_write(struct log *log, enum log_level level, const char *message,
                const struct log_field *fields, size_t field_count);
 
-#define LOG_FIELDS(...) (const struct log_field[]){__VA_ARGS__}
-#define log_event(log, level, message, ...)                                                        \
-    log_write((log), (level), (message), LOG_FIELDS(__VA_ARGS__),                                  \
+#define LOG_FIELDS(...)        \
+    (const struct log_field[]) \
+    {                          \
+        __VA_ARGS__            \
+    }
+#define log_event(log, level, message, ...)                       \
+    log_write((log), (level), (message), LOG_FIELDS(__VA_ARGS__), \
               sizeof(LOG_FIELDS(__VA_ARGS__)) / sizeof(struct log_field))

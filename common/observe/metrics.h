@@ -58,7 +58,7 @@ struct metric_view {
     const char *name;
     const char *labels;
     bool histogram;
-    bool gauge; /* a value that is not added up */
+    bool gauge;      /* a value that is not added up */
     uint64_t count;  /* counter value, or number of observations */
     uint64_t sum_us; /* histograms only */
 };

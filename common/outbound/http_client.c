@@ -19,8 +19,8 @@ static void free_handle(void *handle)
 }
 
 /*
- * curl_global_init overlooks it when OpenSSL could not be set up, which is never tried again: a call
- * would then end the process. A context and random numbers are what a connection needs.
+ * curl_global_init overlooks it when OpenSSL could not be set up, which is never tried again: a
+ * call would then end the process. A context and random numbers are what a connection needs.
  */
 static bool tls_usable(void)
 {

@@ -40,12 +40,12 @@ void yookassa_free(struct yookassa *provider);
  * API, since something on the way may answer 403 or 404 as well.
  */
 enum yookassa_result {
-    YOOKASSA_DONE,        /* 200, and the object was understood */
-    YOOKASSA_REFUSED,     /* 400, 403, 405, 415: this call did nothing and never will */
-    YOOKASSA_DENIED,      /* 401: shop id or secret key are wrong; this call did nothing */
-    YOOKASSA_NOT_FOUND,   /* 404 */
-    YOOKASSA_LATER,       /* 429, or no connection: this call did nothing; try again later */
-    YOOKASSA_UNKNOWN,     /* 5xx, no answer in time, one not understood: it may have happened */
+    YOOKASSA_DONE,      /* 200, and the object was understood */
+    YOOKASSA_REFUSED,   /* 400, 403, 405, 415: this call did nothing and never will */
+    YOOKASSA_DENIED,    /* 401: shop id or secret key are wrong; this call did nothing */
+    YOOKASSA_NOT_FOUND, /* 404 */
+    YOOKASSA_LATER,     /* 429, or no connection: this call did nothing; try again later */
+    YOOKASSA_UNKNOWN,   /* 5xx, no answer in time, one not understood: it may have happened */
 };
 
 enum yookassa_status {
@@ -64,8 +64,8 @@ struct yookassa_payment {
     struct money amount;
     struct money refunded; /* zero of the same currency when absent */
     bool paid, test, refundable;
-    struct text shop_id;          /* recipient.account_id */
-    struct text confirmation_url; /* where the person pays */
+    struct text shop_id;                               /* recipient.account_id */
+    struct text confirmation_url;                      /* where the person pays */
     struct text metadata_user_id, metadata_payment_id; /* what we sent when it was created */
     struct text payment_method_id;
     bool payment_method_saved;
@@ -75,7 +75,7 @@ struct yookassa_payment {
 
 struct yookassa_refund {
     struct text id;
-    struct text payment_id; /* the provider's */
+    struct text payment_id;      /* the provider's */
     enum yookassa_status status; /* pending, succeeded or canceled */
     struct money amount;
     struct text metadata_refund_id;
@@ -85,14 +85,14 @@ struct yookassa_refund {
 /* An answer and what it holds. Zero-initialise; always yookassa_answer_done. */
 struct yookassa_answer {
     enum yookassa_result result;
-    long status;             /* HTTP status, 0 without an answer */
-    struct text error_code;  /* of an error object: "invalid_request", ... */
+    long status;            /* HTTP status, 0 without an answer */
+    struct text error_code; /* of an error object: "invalid_request", ... */
     struct text error_parameter;
-    int64_t retry_after_ms;  /* of an error object, else of Retry-After, or 0; at most an hour */
+    int64_t retry_after_ms; /* of an error object, else of Retry-After, or 0; at most an hour */
     struct yookassa_payment *payments; /* one, or a page of a list */
     struct yookassa_refund *refunds;
     size_t count;
-    size_t skipped; /* objects of a list that were not understood and are left out */
+    size_t skipped;          /* objects of a list that were not understood and are left out */
     struct text next_cursor; /* of a list; absent at its end */
     void *owned;
 };
@@ -127,8 +127,8 @@ enum error yookassa_list_refunds(const struct yookassa *provider, int64_t create
 struct yookassa_order {
     struct uuid user_id, payment_id; /* go into metadata, as user_id and payment_id */
     struct money amount;
-    struct text description;       /* cut to 128 characters */
-    struct text return_url;        /* absent for a payment by a saved method */
+    struct text description; /* cut to 128 characters */
+    struct text return_url;  /* absent for a payment by a saved method */
     bool save_payment_method;
     struct text payment_method_id; /* a saved method, or absent */
     struct text receipt_email;     /* absent: no receipt */

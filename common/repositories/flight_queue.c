@@ -44,7 +44,7 @@ struct flight_queues *flight_queues_new(struct database *database)
     for (size_t i = 0; i < FLIGHT_QUEUES; i++) {
         struct flight_queue *queue = &queues->queues[i];
         struct coalescer_options options = {
-            .lanes = COALESCE_LANES,
+            .slots = COALESCE_SLOTS,
             .flight_max = COALESCE_FLIGHT_MAX,
             .queue_max = COALESCE_QUEUE_MAX,
             .run = run,

@@ -38,9 +38,9 @@ typedef void flight_done(void *context);
 
 /*
  * As flight_queues_run, without waiting: done is called when a flight has run the item, perhaps
- * before the return and perhaps by another thread, which must not be made to wait. The item's err is
- * its result unless alone is set: then flight_run_alone is still to be called. An error: it was not
- * run and done is not called.
+ * before the return and perhaps by another thread, which must not be made to wait. The item's err
+ * is its result unless alone is set: then flight_run_alone is still to be called. An error: it was
+ * not run and done is not called.
  */
 enum error flight_queues_start(struct flight_queues *queues, enum flight_of kind, void *item,
                                flight_done *done, void *context) MUST_CHECK;

@@ -55,16 +55,14 @@ enum error generation_repository_record(struct database *database, const struct 
 
 STATEMENT(LIST, .query = &query_generation_list, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_UUID, SQL_TIMESTAMP, SQL_UUID, SQL_INT4),
-          STATEMENT_COLUMNS(struct generation, COLUMN(struct generation, id, UUID),
-                            COLUMN(struct generation, user_id, UUID),
-                            COLUMN(struct generation, image_url, TEXT),
-                            COLUMN(struct generation, prompt_used, TEXT),
-                            COLUMN(struct generation, trend, TEXT),
-                            COLUMN(struct generation, quality, TEXT),
-                            COLUMN(struct generation, status, TEXT),
-                            COLUMN(struct generation, error_message, TEXT),
-                            COLUMN(struct generation, created_at, TIMESTAMP),
-                            COLUMN(struct generation, updated_at, TIMESTAMP)));
+          STATEMENT_COLUMNS(
+              struct generation, COLUMN(struct generation, id, UUID),
+              COLUMN(struct generation, user_id, UUID), COLUMN(struct generation, image_url, TEXT),
+              COLUMN(struct generation, prompt_used, TEXT), COLUMN(struct generation, trend, TEXT),
+              COLUMN(struct generation, quality, TEXT), COLUMN(struct generation, status, TEXT),
+              COLUMN(struct generation, error_message, TEXT),
+              COLUMN(struct generation, created_at, TIMESTAMP),
+              COLUMN(struct generation, updated_at, TIMESTAMP)));
 
 enum error generation_repository_list(struct database *database, const struct uuid *user_id,
                                       int64_t before_created_at, const struct uuid *before_id,

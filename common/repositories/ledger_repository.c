@@ -192,12 +192,9 @@ enum error ledger_repository_hold(struct database *database, const struct new_ho
                                   struct hold_answer *ret_answer, bool *ret_found)
 {
     const struct param params[] = {
-        PARAM_UUID(hold->user_id),
-        PARAM_UUID(hold->id),
-        PARAM_INT4(hold->amount),
-        PARAM_INT4(hold->ttl_seconds),
-        PARAM_TEXT(hold->description),
-        PARAM_INT8_NULLABLE(hold->request_hash, hold->keyed),
+        PARAM_UUID(hold->user_id),     PARAM_UUID(hold->id),
+        PARAM_INT4(hold->amount),      PARAM_INT4(hold->ttl_seconds),
+        PARAM_TEXT(hold->description), PARAM_INT8_NULLABLE(hold->request_hash, hold->keyed),
     };
     struct answer_row row;
     enum error err = run_movement(database, &HOLD, params, &row, &ret_answer->outcome, ret_found);

@@ -19,14 +19,14 @@ struct rows;
 /* What became of a movement. */
 enum ledger_outcome {
     LEDGER_DONE,
-    LEDGER_REPLAYED,         /* done before by the same request; the answer is the first one */
-    LEDGER_INSUFFICIENT,     /* balance says what could be spent */
-    LEDGER_LIMIT,            /* the balance would pass 2^31 - 1 */
-    LEDGER_REUSED,           /* the idempotency key came with another request */
-    LEDGER_IN_PROGRESS,      /* the first request with the key is not through */
-    LEDGER_NOT_FOUND,        /* no such hold or entry */
-    LEDGER_NOT_PENDING,      /* the hold was captured, released or has expired */
-    LEDGER_TOO_MUCH,         /* more than the hold */
+    LEDGER_REPLAYED,     /* done before by the same request; the answer is the first one */
+    LEDGER_INSUFFICIENT, /* balance says what could be spent */
+    LEDGER_LIMIT,        /* the balance would pass 2^31 - 1 */
+    LEDGER_REUSED,       /* the idempotency key came with another request */
+    LEDGER_IN_PROGRESS,  /* the first request with the key is not through */
+    LEDGER_NOT_FOUND,    /* no such hold or entry */
+    LEDGER_NOT_PENDING,  /* the hold was captured, released or has expired */
+    LEDGER_TOO_MUCH,     /* more than the hold */
     LEDGER_ALREADY_REVERSED,
     LEDGER_NO_ACCOUNT,
 };
@@ -95,7 +95,7 @@ enum error ledger_repository_hold(struct database *database, const struct new_ho
 struct capture {
     struct uuid user_id;
     struct uuid hold_id;
-    bool whole;     /* else amount */
+    bool whole; /* else amount */
     int32_t amount;
     struct uuid operation_id;
     bool keyed;

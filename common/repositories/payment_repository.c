@@ -27,8 +27,8 @@ void price_done(struct price *price)
     price->rows = NULL;
 }
 
-#define PRICE_COLUMNS                                                                              \
-    COLUMN(struct price, amount, TEXT), COLUMN(struct price, currency, TEXT),                      \
+#define PRICE_COLUMNS                                                         \
+    COLUMN(struct price, amount, TEXT), COLUMN(struct price, currency, TEXT), \
         COLUMN(struct price, tokens, INT4)
 
 STATEMENT(PACKAGE, .query = &query_payment_package, .kind = STATEMENT_READ,
@@ -68,15 +68,15 @@ void payment_list_done(struct payment_list *list)
     *list = (struct payment_list){.count = 0};
 }
 
-#define PAYMENT_COLUMNS                                                                            \
-    COLUMN(struct payment, user_id, UUID), COLUMN(struct payment, id, UUID),                       \
-        COLUMN(struct payment, provider_id, TEXT), COLUMN(struct payment, purpose, TEXT),          \
-        COLUMN(struct payment, amount, TEXT), COLUMN(struct payment, currency, TEXT),              \
-        COLUMN(struct payment, status, TEXT), COLUMN(struct payment, token_package, TEXT),         \
-        COLUMN(struct payment, plan, TEXT), COLUMN_NULLABLE(struct payment, tokens_amount, INT4),  \
-        COLUMN(struct payment, refunded_amount, TEXT),                                             \
-        COLUMN(struct payment, confirmation_url, TEXT),                                            \
-        COLUMN(struct payment, cancellation_reason, TEXT),                                         \
+#define PAYMENT_COLUMNS                                                                           \
+    COLUMN(struct payment, user_id, UUID), COLUMN(struct payment, id, UUID),                      \
+        COLUMN(struct payment, provider_id, TEXT), COLUMN(struct payment, purpose, TEXT),         \
+        COLUMN(struct payment, amount, TEXT), COLUMN(struct payment, currency, TEXT),             \
+        COLUMN(struct payment, status, TEXT), COLUMN(struct payment, token_package, TEXT),        \
+        COLUMN(struct payment, plan, TEXT), COLUMN_NULLABLE(struct payment, tokens_amount, INT4), \
+        COLUMN(struct payment, refunded_amount, TEXT),                                            \
+        COLUMN(struct payment, confirmation_url, TEXT),                                           \
+        COLUMN(struct payment, cancellation_reason, TEXT),                                        \
         COLUMN(struct payment, request_body, TEXT), COLUMN(struct payment, created_at, TIMESTAMP)
 
 /* The payment first, so that its columns are where PAYMENT_COLUMNS says. */
@@ -190,8 +190,8 @@ STATEMENT(RENEWAL_REFUSED, .query = &query_renewal_refused, .kind = STATEMENT_WR
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct failed_row, COLUMN(struct failed_row, failed, BOOL)));
 
-enum error payment_repository_renewal_refused(struct database *database,
-                                              const struct uuid *user_id, const struct uuid *id)
+enum error payment_repository_renewal_refused(struct database *database, const struct uuid *user_id,
+                                              const struct uuid *id)
 {
     const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
     return database_run(database, &RENEWAL_REFUSED, params, NULL);
@@ -258,8 +258,8 @@ enum error payment_repository_apply(struct database *database, const struct paym
 static enum error read_payments(struct database *database, const struct statement *statement,
                                 const struct param *params, struct payment_list *ret_list)
 {
-    return row_access_all(database, statement, params, (void **)&ret_list->items,
-                          &ret_list->count, &ret_list->rows);
+    return row_access_all(database, statement, params, (void **)&ret_list->items, &ret_list->count,
+                          &ret_list->rows);
 }
 
 STATEMENT(GET, .query = &query_payment_get, .kind = STATEMENT_READ,
@@ -293,8 +293,7 @@ enum error payment_repository_export(struct database *database, const struct uui
                                      const struct uuid *after_id, int32_t limit,
                                      struct payment_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id),
-                                   PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
     return read_payments(database, &EXPORT, params, ret_list);
 }
 

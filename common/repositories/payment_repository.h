@@ -20,10 +20,10 @@ struct rows;
 
 /* What is sold, from token_packages or plans. Texts live until rows_free(rows). */
 struct price {
-    struct text amount;   /* decimal, "99.00" */
+    struct text amount; /* decimal, "99.00" */
     struct text currency;
-    int32_t tokens;       /* 0 for a plan */
-    struct rows *rows;    /* owned; price_done */
+    int32_t tokens;    /* 0 for a plan */
+    struct rows *rows; /* owned; price_done */
 };
 void price_done(struct price *price);
 /* ret_found false: no such package, or a plan that costs nothing. */
@@ -39,13 +39,13 @@ struct payment {
     struct text purpose;     /* "tokens", "subscription" (the first payment) or "renewal" */
     struct text amount;      /* decimal, "99.00" */
     struct text currency;
-    struct text status;      /* pending, waiting_for_capture, succeeded, refunded, canceled */
+    struct text status;        /* pending, waiting_for_capture, succeeded, refunded, canceled */
     struct text token_package; /* absent for a subscription */
     struct text plan;          /* absent for tokens */
     bool has_tokens_amount;
     int32_t tokens_amount;
-    struct text refunded_amount;   /* decimal, "0.00" */
-    struct text confirmation_url;  /* absent when there is none */
+    struct text refunded_amount;  /* decimal, "0.00" */
+    struct text confirmation_url; /* absent when there is none */
     struct text cancellation_reason;
     struct text request_body; /* what the provider was or is to be asked; absent once it answered */
     int64_t created_at;       /* microseconds since 1970 */
@@ -80,9 +80,9 @@ enum payment_open_outcome {
     PAYMENT_OPEN_NO_ACCOUNT,
 };
 /*
- * Writes the payment before the provider is asked, and claims it for lease_seconds: nobody else asks
- * the provider meanwhile. An existing one that nobody holds is claimed again (DONE, with the body of
- * the first time). ret_list: one payment unless REUSED, IN_PROGRESS or NO_ACCOUNT.
+ * Writes the payment before the provider is asked, and claims it for lease_seconds: nobody else
+ * asks the provider meanwhile. An existing one that nobody holds is claimed again (DONE, with the
+ * body of the first time). ret_list: one payment unless REUSED, IN_PROGRESS or NO_ACCOUNT.
  */
 enum error payment_repository_open(struct database *database, const struct new_payment *payment,
                                    int32_t lease_seconds, enum payment_open_outcome *ret_outcome,
@@ -95,18 +95,18 @@ enum error payment_repository_open(struct database *database, const struct new_p
 enum error payment_repository_uncertain(struct database *database, const struct uuid *user_id,
                                         const struct uuid *id, int32_t retry_seconds) MUST_CHECK;
 /*
- * The provider refused for good. A payment no earlier attempt of which may have happened is removed,
- * so that its key can be used again (ret_removed); another one stays as it is, for the reconciler.
+ * The provider refused for good. A payment no earlier attempt of which may have happened is
+ * removed, so that its key can be used again (ret_removed); another one stays as it is, for the
+ * reconciler.
  */
 enum error payment_repository_refused(struct database *database, const struct uuid *user_id,
                                       const struct uuid *id, bool *ret_removed) MUST_CHECK;
 
 /*
- * The same of a renewal that the provider will never make: it counts as a failed attempt, so that the
- * next one follows in days and not at once.
+ * The same of a renewal that the provider will never make: it counts as a failed attempt, so that
+ * the next one follows in days and not at once.
  */
-enum error payment_repository_renewal_refused(struct database *database,
-                                              const struct uuid *user_id,
+enum error payment_repository_renewal_refused(struct database *database, const struct uuid *user_id,
                                               const struct uuid *id) MUST_CHECK;
 
 /* What the provider says of a payment, checked by the caller as far as shop and form go. */
@@ -121,17 +121,18 @@ struct payment_truth {
     struct text cancellation_reason;
 };
 enum payment_apply_outcome {
-    PAYMENT_APPLIED,     /* the status went forward; on succeeded the tokens or period are there now */
-    PAYMENT_UNCHANGED,   /* it had this status, or a later one that may follow it */
-    PAYMENT_CONFLICT,    /* another amount, currency or provider id, a test payment, or a way back:
-                            nothing changed and the difference is recorded */
-    PAYMENT_UNCREDITED,  /* taken, but the account is erased or at its limit: recorded */
-    PAYMENT_NOT_THERE,   /* no such payment of this user: see payment_repository_locate */
+    PAYMENT_APPLIED, /* the status went forward; on succeeded the tokens or period are there now */
+    PAYMENT_UNCHANGED,  /* it had this status, or a later one that may follow it */
+    PAYMENT_CONFLICT,   /* another amount, currency or provider id, a test payment, or a way back:
+                           nothing changed and the difference is recorded */
+    PAYMENT_UNCREDITED, /* taken, but the account is erased or at its limit: recorded */
+    PAYMENT_NOT_THERE,  /* no such payment of this user: see payment_repository_locate */
 };
 enum { PAYMENT_KIND_SIZE = 32 }; /* of a difference, and terminator */
 /*
- * Status, credit (a ledger entry whose operation_id is the payment's id; its own id is made of that)
- * or subscription period, provider id and reference in one statement. ret_kind: of the difference that was recorded, empty without.
+ * Status, credit (a ledger entry whose operation_id is the payment's id; its own id is made of
+ * that) or subscription period, provider id and reference in one statement. ret_kind: of the
+ * difference that was recorded, empty without.
  */
 enum error payment_repository_apply(struct database *database, const struct payment_truth *truth,
                                     enum payment_apply_outcome *ret_outcome,
@@ -170,12 +171,12 @@ enum error payment_repository_claim_due(struct database *database, int32_t limit
 
 struct refund {
     struct uuid user_id, id, payment_id;
-    struct text provider_id;         /* absent until the provider has answered */
+    struct text provider_id; /* absent until the provider has answered */
     struct text provider_payment_id;
     struct text amount, currency;
-    struct text status;              /* pending, succeeded, canceled */
-    int32_t tokens_taken;            /* off the balance, when succeeded */
-    int32_t tokens_owed;             /* what the balance did not allow to take */
+    struct text status;   /* pending, succeeded, canceled */
+    int32_t tokens_taken; /* off the balance, when succeeded */
+    int32_t tokens_owed;  /* what the balance did not allow to take */
     struct text request_body;
     int64_t created_at;
 };
@@ -198,8 +199,8 @@ enum refund_open_outcome {
     REFUND_OPEN_REPLAYED,
     REFUND_OPEN_REUSED,
     REFUND_OPEN_IN_PROGRESS,
-    REFUND_OPEN_NOT_PAID,  /* the payment has not succeeded, or does not exist */
-    REFUND_OPEN_TOO_MUCH,  /* refunds together would pass the payment's amount */
+    REFUND_OPEN_NOT_PAID, /* the payment has not succeeded, or does not exist */
+    REFUND_OPEN_TOO_MUCH, /* refunds together would pass the payment's amount */
 };
 /* Like payment_repository_open; pending refunds count against the amount. */
 enum error payment_repository_refund_open(struct database *database,
@@ -209,21 +210,22 @@ enum error payment_repository_refund_open(struct database *database,
 enum error payment_repository_refund_uncertain(struct database *database,
                                                const struct uuid *user_id, const struct uuid *id,
                                                int32_t retry_seconds) MUST_CHECK;
-enum error payment_repository_refund_refused(struct database *database,
-                                             const struct uuid *user_id, const struct uuid *id,
-                                             bool *ret_removed) MUST_CHECK;
+enum error payment_repository_refund_refused(struct database *database, const struct uuid *user_id,
+                                             const struct uuid *id, bool *ret_removed) MUST_CHECK;
 
 struct refund_truth {
-    struct uuid user_id, id, payment_id; /* ours; id of one made elsewhere: derived from provider_id */
+    struct uuid user_id, id,
+        payment_id; /* ours; id of one made elsewhere: derived from provider_id */
     struct text provider_id, provider_payment_id;
     struct text status; /* pending, succeeded, canceled */
     struct text amount, currency;
 };
 /*
- * Status, tokens taken back (in proportion, all with the last kopeck; at most what can be spent) as a
- * ledger entry whose operation_id is the refund's id, and the payment's refunded amount and status, in one statement.
- * A refund that was made in the provider's own pages is written down here.
- * Outcomes as payment_repository_apply; UNCREDITED: not all tokens could be taken (tokens_owed).
+ * Status, tokens taken back (in proportion, all with the last kopeck; at most what can be spent) as
+ * a ledger entry whose operation_id is the refund's id, and the payment's refunded amount and
+ * status, in one statement. A refund that was made in the provider's own pages is written down
+ * here. Outcomes as payment_repository_apply; UNCREDITED: not all tokens could be taken
+ * (tokens_owed).
  */
 enum error payment_repository_refund_apply(struct database *database,
                                            const struct refund_truth *truth,
@@ -255,8 +257,8 @@ enum error payment_repository_difference(struct database *database,
                                          bool *ret_is_new) MUST_CHECK;
 
 /*
- * Claims the listing of name ("payments", "refunds") for lease_seconds when the last one was at least
- * every_seconds ago. ret_since: up to where the last one came, microseconds since 1970.
+ * Claims the listing of name ("payments", "refunds") for lease_seconds when the last one was at
+ * least every_seconds ago. ret_since: up to where the last one came, microseconds since 1970.
  */
 enum error payment_repository_window_claim(struct database *database, struct text name,
                                            int32_t every_seconds, int32_t lease_seconds,

@@ -25,14 +25,13 @@ struct removed_row {
 /* Runs payment_refused or refund_refused. */
 enum error payment_repository_run_refused(struct database *database,
                                           const struct statement *statement,
-                                          const struct param *params,
-                                          bool *ret_removed) MUST_CHECK;
+                                          const struct param *params, bool *ret_removed) MUST_CHECK;
 
 struct applied_row {
     struct text outcome, kind;
 };
 
-#define APPLIED_COLUMNS                                                                            \
+#define APPLIED_COLUMNS \
     COLUMN(struct applied_row, outcome, TEXT), COLUMN(struct applied_row, kind, TEXT)
 
 /* What payment_apply and refund_apply answer. */

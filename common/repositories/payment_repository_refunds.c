@@ -15,12 +15,12 @@ void refund_list_done(struct refund_list *list)
     *list = (struct refund_list){.count = 0};
 }
 
-#define REFUND_COLUMNS                                                                             \
-    COLUMN(struct refund, user_id, UUID), COLUMN(struct refund, id, UUID),                         \
-        COLUMN(struct refund, payment_id, UUID), COLUMN(struct refund, provider_id, TEXT),         \
-        COLUMN(struct refund, provider_payment_id, TEXT), COLUMN(struct refund, amount, TEXT),     \
-        COLUMN(struct refund, currency, TEXT), COLUMN(struct refund, status, TEXT),                \
-        COLUMN(struct refund, tokens_taken, INT4), COLUMN(struct refund, tokens_owed, INT4),       \
+#define REFUND_COLUMNS                                                                         \
+    COLUMN(struct refund, user_id, UUID), COLUMN(struct refund, id, UUID),                     \
+        COLUMN(struct refund, payment_id, UUID), COLUMN(struct refund, provider_id, TEXT),     \
+        COLUMN(struct refund, provider_payment_id, TEXT), COLUMN(struct refund, amount, TEXT), \
+        COLUMN(struct refund, currency, TEXT), COLUMN(struct refund, status, TEXT),            \
+        COLUMN(struct refund, tokens_taken, INT4), COLUMN(struct refund, tokens_owed, INT4),   \
         COLUMN(struct refund, request_body, TEXT), COLUMN(struct refund, created_at, TIMESTAMP)
 
 /* The refund first, as in opened_payment. */
@@ -47,12 +47,9 @@ enum error payment_repository_refund_open(struct database *database,
                                                 {"too_much", REFUND_OPEN_TOO_MUCH},
                                                 {NULL, 0}};
     const struct param params[] = {
-        PARAM_UUID(refund->user_id),
-        PARAM_UUID(refund->id),
-        PARAM_UUID(refund->payment_id),
-        PARAM_TEXT(refund->amount),
-        PARAM_TEXT(refund->request_body),
-        PARAM_INT8_NULLABLE(refund->request_hash, refund->keyed),
+        PARAM_UUID(refund->user_id),      PARAM_UUID(refund->id),
+        PARAM_UUID(refund->payment_id),   PARAM_TEXT(refund->amount),
+        PARAM_TEXT(refund->request_body), PARAM_INT8_NULLABLE(refund->request_hash, refund->keyed),
         PARAM_INT4(lease_seconds),
     };
     struct opened_refund opened;
@@ -98,9 +95,8 @@ STATEMENT(REFUND_REFUSED, .query = &query_refund_refused, .kind = STATEMENT_WRIT
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct removed_row, COLUMN(struct removed_row, removed, BOOL)));
 
-enum error payment_repository_refund_refused(struct database *database,
-                                             const struct uuid *user_id, const struct uuid *id,
-                                             bool *ret_removed)
+enum error payment_repository_refund_refused(struct database *database, const struct uuid *user_id,
+                                             const struct uuid *id, bool *ret_removed)
 {
     const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
     return payment_repository_run_refused(database, &REFUND_REFUSED, params, ret_removed);
@@ -138,8 +134,8 @@ enum error payment_repository_refund_apply(struct database *database,
 static enum error read_refunds(struct database *database, const struct statement *statement,
                                const struct param *params, struct refund_list *ret_list)
 {
-    return row_access_all(database, statement, params, (void **)&ret_list->items,
-                          &ret_list->count, &ret_list->rows);
+    return row_access_all(database, statement, params, (void **)&ret_list->items, &ret_list->count,
+                          &ret_list->rows);
 }
 
 STATEMENT(REFUND_GET, .query = &query_refund_get, .kind = STATEMENT_READ,
@@ -160,8 +156,7 @@ enum error payment_repository_refund_export(struct database *database, const str
                                             const struct uuid *after_id, int32_t limit,
                                             struct refund_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id),
-                                   PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
     return read_refunds(database, &REFUND_EXPORT, params, ret_list);
 }
 
@@ -169,8 +164,7 @@ STATEMENT(REFUND_CLAIM_DUE, .query = &query_refund_claim_due, .kind = STATEMENT_
           STATEMENT_PARAMS(SQL_INT4, SQL_INT4), STATEMENT_COLUMNS(struct refund, REFUND_COLUMNS));
 
 enum error payment_repository_refund_claim_due(struct database *database, int32_t limit,
-                                               int32_t lease_seconds,
-                                               struct refund_list *ret_list)
+                                               int32_t lease_seconds, struct refund_list *ret_list)
 {
     const struct param params[] = {PARAM_INT4(limit), PARAM_INT4(lease_seconds)};
     return read_refunds(database, &REFUND_CLAIM_DUE, params, ret_list);

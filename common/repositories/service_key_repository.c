@@ -68,8 +68,7 @@ STATEMENT(LIST, .query = &query_service_key_list, .kind = STATEMENT_READ,
                             COLUMN(struct service_key, created_at, TIMESTAMP),
                             COLUMN_NULLABLE(struct service_key, revoked_at, TIMESTAMP)));
 
-enum error service_key_repository_list(struct database *database,
-                                       struct service_key_list *ret_list)
+enum error service_key_repository_list(struct database *database, struct service_key_list *ret_list)
 {
     return row_access_all(database, &LIST, NULL, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);

@@ -12,21 +12,21 @@ void subscription_list_done(struct subscription_list *list)
     *list = (struct subscription_list){.count = 0};
 }
 
-#define SUBSCRIPTION_COLUMNS                                                                       \
-    COLUMN(struct subscription, user_id, UUID), COLUMN(struct subscription, id, UUID),             \
-        COLUMN(struct subscription, plan, TEXT), COLUMN(struct subscription, status, TEXT),        \
-        COLUMN_NULLABLE(struct subscription, current_period_start, TIMESTAMP),                     \
-        COLUMN_NULLABLE(struct subscription, current_period_end, TIMESTAMP),                       \
-        COLUMN(struct subscription, cancel_at_period_end, BOOL),                                   \
-        COLUMN(struct subscription, payment_method_id, TEXT),                                      \
-        COLUMN(struct subscription, renewal_attempts, INT4),                                       \
+#define SUBSCRIPTION_COLUMNS                                                                \
+    COLUMN(struct subscription, user_id, UUID), COLUMN(struct subscription, id, UUID),      \
+        COLUMN(struct subscription, plan, TEXT), COLUMN(struct subscription, status, TEXT), \
+        COLUMN_NULLABLE(struct subscription, current_period_start, TIMESTAMP),              \
+        COLUMN_NULLABLE(struct subscription, current_period_end, TIMESTAMP),                \
+        COLUMN(struct subscription, cancel_at_period_end, BOOL),                            \
+        COLUMN(struct subscription, payment_method_id, TEXT),                               \
+        COLUMN(struct subscription, renewal_attempts, INT4),                                \
         COLUMN(struct subscription, created_at, TIMESTAMP)
 
 static enum error read_list(struct database *database, const struct statement *statement,
                             const struct param *params, struct subscription_list *ret_list)
 {
-    return row_access_all(database, statement, params, (void **)&ret_list->items,
-                          &ret_list->count, &ret_list->rows);
+    return row_access_all(database, statement, params, (void **)&ret_list->items, &ret_list->count,
+                          &ret_list->rows);
 }
 
 STATEMENT(EXPORT, .query = &query_subscription_export, .kind = STATEMENT_READ,
@@ -37,8 +37,7 @@ enum error subscription_repository_export(struct database *database, const struc
                                           const struct uuid *after_id, int32_t limit,
                                           struct subscription_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id),
-                                   PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
     return read_list(database, &EXPORT, params, ret_list);
 }
 

@@ -42,7 +42,8 @@ enum error subscription_repository_export(struct database *database, const struc
                                           struct subscription_list *ret_list) MUST_CHECK;
 /* The newest first, at most limit. */
 enum error subscription_repository_list(struct database *database, const struct uuid *user_id,
-                                        int32_t limit, struct subscription_list *ret_list) MUST_CHECK;
+                                        int32_t limit,
+                                        struct subscription_list *ret_list) MUST_CHECK;
 /* The active one, or none. */
 enum error subscription_repository_current(struct database *database, const struct uuid *user_id,
                                            struct subscription_list *ret_list) MUST_CHECK;
@@ -58,7 +59,8 @@ enum error subscription_repository_cancel(struct database *database, const struc
 /*
  * Claims up to limit active subscriptions that are due: the period is over and a renewal is to be
  * tried, or has failed for the last time, or is not wanted. Those that are not to be renewed become
- * cancelled (wanted by the person) or expired (no method, attempts used up) in the same statement and are not returned.
+ * cancelled (wanted by the person) or expired (no method, attempts used up) in the same statement
+ * and are not returned.
  */
 enum error subscription_repository_claim_due(struct database *database, int32_t limit,
                                              int32_t lease_seconds,

@@ -19,8 +19,8 @@ enum error system_repository_ping(struct database *database,
 
 /* What bringing the schema up to date did. */
 struct schema_report {
-    int version;            /* of the schema now */
-    int applied[64];        /* versions applied by this call, ascending */
+    int version;     /* of the schema now */
+    int applied[64]; /* versions applied by this call, ascending */
     size_t applied_count;
 };
 

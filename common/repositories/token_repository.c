@@ -181,9 +181,9 @@ enum error token_repository_transactions(struct database *database, const struct
                                          struct transaction_list *ret_list)
 {
     const struct param params[] = {
-        PARAM_UUID(*user_id),           PARAM_TIMESTAMP(filter->before_created_at),
-        PARAM_UUID(filter->before_id),  PARAM_INT4(filter->limit),
-        PARAM_TEXT(filter->type),       PARAM_TIMESTAMP(filter->from),
+        PARAM_UUID(*user_id),          PARAM_TIMESTAMP(filter->before_created_at),
+        PARAM_UUID(filter->before_id), PARAM_INT4(filter->limit),
+        PARAM_TEXT(filter->type),      PARAM_TIMESTAMP(filter->from),
         PARAM_TIMESTAMP(filter->to),
     };
     return row_access_all(database, &TRANSACTIONS, params, (void **)&ret_list->items,

@@ -41,9 +41,9 @@ extern const struct flight_kind token_repository_statuses;
 
 enum bonus_outcome {
     BONUS_DONE,
-    BONUS_REPLAYED, /* by this operation before; the answer is the first one */
-    BONUS_CLAIMED,  /* by another one, today */
-    BONUS_REUSED,   /* the idempotency key came with another request */
+    BONUS_REPLAYED,    /* by this operation before; the answer is the first one */
+    BONUS_CLAIMED,     /* by another one, today */
+    BONUS_REUSED,      /* the idempotency key came with another request */
     BONUS_IN_PROGRESS, /* the first request with the idempotency key is not through */
 };
 

@@ -44,12 +44,9 @@ static enum error record_alone(struct database *database, void *opaque)
     struct usage_item *item = opaque;
     const struct new_usage *usage = &item->usage;
     const struct param params[] = {
-        PARAM_UUID(item->user_id),
-        PARAM_UUID(usage->id),
-        PARAM_TEXT(usage->action),
-        PARAM_TEXT(usage->ip_address),
-        PARAM_BOOL(false),
-        PARAM_INT8_NULLABLE(usage->request_hash, usage->keyed),
+        PARAM_UUID(item->user_id), PARAM_UUID(usage->id),
+        PARAM_TEXT(usage->action), PARAM_TEXT(usage->ip_address),
+        PARAM_BOOL(false),         PARAM_INT8_NULLABLE(usage->request_hash, usage->keyed),
     };
     struct recorded_row row;
     struct rows *rows = NULL;
@@ -127,8 +124,7 @@ enum error usage_repository_list(struct database *database, const struct uuid *u
                                  const struct uuid *after_id, int32_t limit,
                                  struct usage_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id),
-                                   PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
     return row_access_all(database, &LIST, params, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);
 }

@@ -16,8 +16,8 @@ struct rows;
 enum usage_result {
     USAGE_DONE,
     USAGE_LIMITED,
-    USAGE_REPLAYED, /* recorded by the same request before; the answer is the first one */
-    USAGE_REUSED,   /* the idempotency key came with another request */
+    USAGE_REPLAYED,    /* recorded by the same request before; the answer is the first one */
+    USAGE_REUSED,      /* the idempotency key came with another request */
     USAGE_IN_PROGRESS, /* the first request with the idempotency key is not through */
 };
 

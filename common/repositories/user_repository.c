@@ -172,8 +172,7 @@ enum error user_repository_restore(struct database *database, const struct accou
     return database_run(database, &RESTORE, params, NULL);
 }
 
-STATEMENT(PROFILE, .query = &query_user_profile, .kind = STATEMENT_READ,
-          STATEMENT_PARAMS(SQL_UUID),
+STATEMENT(PROFILE, .query = &query_user_profile, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
           STATEMENT_COLUMNS(struct user_profile, COLUMN(struct user_profile, id, UUID),
                             COLUMN(struct user_profile, email, TEXT),
                             COLUMN(struct user_profile, created_at, TIMESTAMP),

@@ -42,16 +42,15 @@ extern const struct flight_kind user_repository_identity_lookups;
  * ERROR_CONFLICT: the original backend made one without an identity row (see _adopt_identity).
  */
 enum error user_repository_create(struct database *database, const struct account_names *names,
-                                  const struct uuid *new_id,
-                                  struct uuid *ret_user_id) MUST_CHECK;
+                                  const struct uuid *new_id, struct uuid *ret_user_id) MUST_CHECK;
 
 enum error user_repository_adopt_identity(struct database *database,
                                           const struct account_names *names,
                                           struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
 
 /*
- * Lets a new identity lead to user_id; ret_user_id: whose it is now, or was already. ret_found false:
- * there is no such account (any more).
+ * Lets a new identity lead to user_id; ret_user_id: whose it is now, or was already. ret_found
+ * false: there is no such account (any more).
  */
 enum error user_repository_attach_identity(struct database *database, struct text identity,
                                            const struct uuid *user_id, struct uuid *ret_user_id,
@@ -70,8 +69,7 @@ enum link_outcome {
 enum error user_repository_link_device(struct database *database, const struct uuid *user_id,
                                        const struct uuid *device_user_id,
                                        const struct uuid entry_ids[static 2],
-                                       enum link_outcome *ret_outcome,
-                                       bool *ret_found) MUST_CHECK;
+                                       enum link_outcome *ret_outcome, bool *ret_found) MUST_CHECK;
 
 enum error user_repository_set_email(struct database *database, const struct uuid *user_id,
                                      struct text email) MUST_CHECK;

@@ -63,8 +63,8 @@ enum error account_service_reopen(struct app *app, struct account *account)
     struct cache_write write;
     bool found = false;
     cache_write_begin(app->cache, &key, &write);
-    enum error err = user_repository_find_identity(app->database, names.identity,
-                                                   &account->user_id, &found);
+    enum error err =
+        user_repository_find_identity(app->database, names.identity, &account->user_id, &found);
     if (!err && found)
         err = user_repository_restore(app->database, &names, &account->user_id);
     else if (!err)

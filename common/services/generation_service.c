@@ -8,8 +8,7 @@
 /* The operation id is made of the account's: one that was opened anew is found by it next time. */
 static enum error record(struct app *app, const struct account *account,
                          struct new_generation *draft, const struct operation_key *key,
-                         struct usage_outcome *ret_usage, int64_t *ret_created_at,
-                         bool *ret_found)
+                         struct usage_outcome *ret_usage, int64_t *ret_created_at, bool *ret_found)
 {
     struct operation operation = operation_make(key, &account->user_id);
     draft->id = operation.id;
@@ -26,8 +25,7 @@ static enum error record(struct app *app, const struct account *account,
 }
 
 enum error generation_service_record(struct app *app, struct account *account,
-                                     struct new_generation *draft,
-                                     const struct operation_key *key,
+                                     struct new_generation *draft, const struct operation_key *key,
                                      struct generation *ret_generation,
                                      struct usage_outcome *ret_usage)
 {
@@ -66,8 +64,7 @@ enum error generation_service_list(struct app *app, const struct account *accoun
                                    int64_t *ret_total)
 {
     if (*ret_total < 0) {
-        enum error err =
-            generation_repository_count(app->database, &account->user_id, ret_total);
+        enum error err = generation_repository_count(app->database, &account->user_id, ret_total);
         if (err)
             return err;
     }
@@ -79,7 +76,6 @@ enum error generation_service_delete(struct app *app, const struct account *acco
                                      const struct uuid *id)
 {
     bool deleted = false;
-    enum error err =
-        generation_repository_delete(app->database, &account->user_id, id, &deleted);
+    enum error err = generation_repository_delete(app->database, &account->user_id, id, &deleted);
     return !err && !deleted ? ERROR_NOT_FOUND : err;
 }

@@ -17,8 +17,7 @@
  * ERROR_IDEMPOTENCY_KEY_REUSED; nothing is stored then.
  */
 enum error generation_service_record(struct app *app, struct account *account,
-                                     struct new_generation *draft,
-                                     const struct operation_key *key,
+                                     struct new_generation *draft, const struct operation_key *key,
                                      struct generation *ret_generation,
                                      struct usage_outcome *ret_usage) MUST_CHECK;
 

@@ -278,8 +278,7 @@ static enum error find_owner(struct app *app, const struct uuid *asked_for,
 
 enum error ledger_service_capture(struct app *app, const struct uuid *user_id,
                                   const struct uuid *hold_id, const int32_t *amount,
-                                  const struct operation_key *key,
-                                  struct ledger_answer *ret_answer)
+                                  const struct operation_key *key, struct ledger_answer *ret_answer)
 {
     struct operation operation = operation_make(key, user_id);
     struct capture_item item = {.capture = {
@@ -348,9 +347,8 @@ static enum error reverse_once(struct app *app, const struct reversal *reversal,
     struct cache_write write;
     bool found = false;
     begin_write(app, &reversal->user_id, &write);
-    enum error err =
-        ledger_repository_reverse(app->database, reversal, ret_outcome, &ret_answer->balance,
-                                  &ret_answer->entry_id, &found);
+    enum error err = ledger_repository_reverse(app->database, reversal, ret_outcome,
+                                               &ret_answer->balance, &ret_answer->entry_id, &found);
     cache_write_end(app->cache, &write);
     if (!err && !found)
         *ret_outcome = LEDGER_NO_ACCOUNT;

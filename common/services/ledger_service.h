@@ -42,11 +42,11 @@ struct ledger_post {
 };
 
 /*
- * Starts a movement and does not wait for it. done is called with context once it was tried, perhaps
- * before the return and perhaps by a thread that serves others, which must not be made to wait: it
- * calls ledger_service_post_finish there only if ledger_service_post_waits says that it does not.
- * order, its texts, key and post: the caller's, kept until ledger_service_post_finish returns; key
- * may be NULL. An error: nothing was done and done is not called.
+ * Starts a movement and does not wait for it. done is called with context once it was tried,
+ * perhaps before the return and perhaps by a thread that serves others, which must not be made to
+ * wait: it calls ledger_service_post_finish there only if ledger_service_post_waits says that it
+ * does not. order, its texts, key and post: the caller's, kept until ledger_service_post_finish
+ * returns; key may be NULL. An error: nothing was done and done is not called.
  */
 enum error ledger_service_post_start(struct app *app, const struct ledger_order *order,
                                      const struct operation_key *key, struct ledger_post *post,
@@ -80,14 +80,15 @@ struct ledger_hold {
     bool replayed;
 };
 
-/* Errors as ledger_service_post_finish; ret_hold->balance is filled for ERROR_INSUFFICIENT_TOKENS. */
+/* Errors as ledger_service_post_finish; ret_hold->balance is filled for ERROR_INSUFFICIENT_TOKENS.
+ */
 enum error ledger_service_hold(struct app *app, const struct ledger_order *order,
                                int32_t ttl_seconds, const struct operation_key *key,
                                struct ledger_hold *ret_hold) MUST_CHECK;
 
 /*
- * amount: NULL for the whole hold. ERROR_HOLD_NOT_PENDING, ERROR_NOT_FOUND, ERROR_INVALID_FIELD (more
- * than the hold), ERROR_IDEMPOTENCY_KEY_REUSED.
+ * amount: NULL for the whole hold. ERROR_HOLD_NOT_PENDING, ERROR_NOT_FOUND, ERROR_INVALID_FIELD
+ * (more than the hold), ERROR_IDEMPOTENCY_KEY_REUSED.
  */
 enum error ledger_service_capture(struct app *app, const struct uuid *user_id,
                                   const struct uuid *hold_id, const int32_t *amount,

@@ -12,9 +12,8 @@ struct link_writes {
     struct cache_write identity, ours, theirs;
 };
 
-static void begin_writes(struct app *app, const struct identity *device,
-                         const struct uuid *user_id, const struct uuid *device_user_id,
-                         struct link_writes *ret_writes)
+static void begin_writes(struct app *app, const struct identity *device, const struct uuid *user_id,
+                         const struct uuid *device_user_id, struct link_writes *ret_writes)
 {
     struct cache_key identity = cache_keys_identity(identity_key(device));
     struct cache_key ours = cache_keys_balance(user_id);

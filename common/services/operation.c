@@ -19,7 +19,8 @@ struct uuid operation_derive(struct text name)
 
 struct operation operation_make(const struct operation_key *key, const struct uuid *user_id)
 {
-    /* Lengths are capped where the texts are read: scope by the name of a key, key by its header. */
+    /* Lengths are capped where the texts are read: scope by the name of a key, key by its header.
+     */
     char name[sizeof(user_id->bytes) + SERVICE_NAME_BYTES_MAX + IDEMPOTENCY_KEY_BYTES_MAX + 32];
     if (!key || !key->key.data)
         return (struct operation){.id = uuid_new()};

@@ -1,6 +1,6 @@
 /*
- * Operation ids: what makes a write repeatable. With an Idempotency-Key the id is made of the key, so
- * that every repetition of the request meets the same row; without one it is new.
+ * Operation ids: what makes a write repeatable. With an Idempotency-Key the id is made of the key,
+ * so that every repetition of the request meets the same row; without one it is new.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
- * Keys of other back-end services: made, revoked and checked. Only a SHA-256 of a key is stored: keys
- * are 256 random bits, so there is nothing to guess and no need for a slow hash. Thread-safe.
+ * Keys of other back-end services: made, revoked and checked. Only a SHA-256 of a key is stored:
+ * keys are 256 random bits, so there is nothing to guess and no need for a slow hash. Thread-safe.
  */
 #pragma once
 
@@ -13,13 +13,13 @@
 #include "repositories/service_key_repository.h"
 
 /* What a key allows; one bit each. */
-#define SERVICE_SCOPE_TABLE(X)                                                                     \
-    X(SPEND, "spend")                                                                              \
-    X(GRANT, "grant")                                                                              \
-    X(HOLD, "hold")                                                                                \
-    X(REVERSE, "reverse")                                                                          \
-    X(READ, "read")                                                                                \
-    X(VERIFY, "verify")                                                                            \
+#define SERVICE_SCOPE_TABLE(X) \
+    X(SPEND, "spend")          \
+    X(GRANT, "grant")          \
+    X(HOLD, "hold")            \
+    X(REVERSE, "reverse")      \
+    X(READ, "read")            \
+    X(VERIFY, "verify")        \
     X(REFUND, "refund")
 
 enum service_scope {
@@ -31,8 +31,9 @@ enum service_scope {
 
 /* Who is calling. Plain data without pointers, because it lives in the shared cache. */
 struct service_caller {
-    uint32_t scopes;                        /* bit 1 << scope */
-    char scope[SERVICE_NAME_BYTES_MAX + 9]; /* "service:<name>": the scope of its idempotency keys */
+    uint32_t scopes; /* bit 1 << scope */
+    char
+        scope[SERVICE_NAME_BYTES_MAX + 9]; /* "service:<name>": the scope of its idempotency keys */
 };
 
 /* key: what followed "Service " in Authorization. ERROR_UNAUTHORIZED: unknown, or revoked. */

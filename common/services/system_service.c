@@ -22,8 +22,8 @@ void system_service_health(struct app *app, struct health_report *ret_report)
         .database_writable = writable,
         .cache = app->cache ? HEALTH_HEALTHY : HEALTH_DEGRADED,
     };
-    ret_report->overall = ret_report->database > ret_report->cache ? ret_report->database
-                                                                   : ret_report->cache;
+    ret_report->overall =
+        ret_report->database > ret_report->cache ? ret_report->database : ret_report->cache;
 }
 
 const char *system_service_health_name(enum health health)

@@ -22,8 +22,7 @@ static enum error fill_status(const struct token_row *row, struct token_status *
     status.as_of = row->as_of;
     status.valid_until = row->has_next_hold_expiry ? row->next_hold_expiry : INT64_MAX;
     status.clock_offset = row->as_of - clock_unix_us();
-    status.can_claim_bonus =
-        !row->has_last_bonus_date || row->last_bonus_date < row->server_date;
+    status.can_claim_bonus = !row->has_last_bonus_date || row->last_bonus_date < row->server_date;
     status.unlimited = !row->has_daily_generations;
     if (row->has_daily_generations) {
         int32_t left = row->daily_generations - row->generations_today;
@@ -96,8 +95,7 @@ static enum error claim(struct app *app, const struct account *account,
 }
 
 enum error token_service_claim_bonus(struct app *app, struct account *account,
-                                     const struct operation_key *key,
-                                     struct token_bonus *ret_bonus)
+                                     const struct operation_key *key, struct token_bonus *ret_bonus)
 {
     struct token_bonus bonus;
     bool found = false;

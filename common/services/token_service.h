@@ -33,7 +33,8 @@ enum error token_service_status(struct app *app, struct account *account,
                                 struct token_status *ret_status) MUST_CHECK;
 
 /*
- * ERROR_BONUS_ALREADY_CLAIMED when it was claimed today; ret_bonus is then untouched. key may be NULL.
+ * ERROR_BONUS_ALREADY_CLAIMED when it was claimed today; ret_bonus is then untouched. key may be
+ * NULL.
  */
 enum error token_service_claim_bonus(struct app *app, struct account *account,
                                      const struct operation_key *key,

@@ -11,8 +11,7 @@ enum error user_service_profile(struct app *app, struct account *account,
                                 struct user_profile *ret_profile)
 {
     bool found = false;
-    enum error err =
-        user_repository_profile(app->database, &account->user_id, ret_profile, &found);
+    enum error err = user_repository_profile(app->database, &account->user_id, ret_profile, &found);
     for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
         err = account_service_reopen(app, account);
         if (!err)
@@ -231,8 +230,7 @@ static enum error erase_once(struct app *app, const struct account *account, boo
     struct cache_write balance_write;
     struct cache_write *writes = NULL;
     struct user_identity_list identities = {.count = 0};
-    enum error err =
-        user_repository_identities(app->database, &account->user_id, &identities);
+    enum error err = user_repository_identities(app->database, &account->user_id, &identities);
     if (err)
         return err;
     writes = calloc(identities.count + 1, sizeof(*writes));

@@ -411,7 +411,7 @@ def test_first_request(world, name):
 ))
 def test_start(world, name, place, step):
     """A handler that cannot start leaves, and starts when there is memory. All of them start by the
-    same code, as far as their needs are the same (runtime/app_open.c)."""
+    same code, as far as their needs are the same (process/app_open.c)."""
     case = CASES[name][place]
     deaths = sweep(world, name, [
         (case, lambda made, first=first: made.at_start(first, STRANDS * step))

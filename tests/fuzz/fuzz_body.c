@@ -77,8 +77,8 @@ static void check_verdict(struct text input, bool accepted)
         REQUIRE(valid && facts.object && facts.depth <= JSON_DEPTH_MAX);
         REQUIRE(!facts.duplicate_name && !facts.nul_name);
     } else {
-        REQUIRE(!valid || !facts.object || facts.depth >= JSON_DEPTH_MAX ||
-                facts.duplicate_name || facts.escaped_name || facts.crowded);
+        REQUIRE(!valid || !facts.object || facts.depth >= JSON_DEPTH_MAX || facts.duplicate_name ||
+                facts.escaped_name || facts.crowded);
     }
 }
 

@@ -16,7 +16,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "http/gateway_fastcgi.h"
+#include "http/transport_fastcgi.h"
 #include "support/answer_check.h"
 #include "support/fuzz.h"
 #include "support/stub_handler.h"
@@ -183,7 +183,7 @@ static void serve(int peer, int fd, struct buffer *answers)
             drain(peer, answers);
             return;
         }
-        bool keep = router_serve(router, &fastcgi.gateway, &request, &response);
+        bool keep = router_serve(router, &fastcgi.transport, &request, &response);
         int kept = fastcgi_finish(&fastcgi, keep);
         drain(peer, answers);
         REQUIRE(kept == fd || (kept == -1 && fcntl(fd, F_GETFD) < 0));

@@ -35,8 +35,7 @@ static void check_whole(const char *document, struct text input)
     struct json_object *root = json_tokener_parse(document);
     struct json_object *whole = NULL;
     REQUIRE(json_object_object_get_ex(root, "whole", &whole));
-    struct text value = {json_object_get_string(whole),
-                         (size_t)json_object_get_string_len(whole)};
+    struct text value = {json_object_get_string(whole), (size_t)json_object_get_string_len(whole)};
     REQUIRE(text_is_utf8(value));
     REQUIRE(!text_is_utf8(input) || text_equal(value, input));
     json_object_put(root);

@@ -1,7 +1,7 @@
 /*
- * Whole requests through the router, from a gateway of any parameters: paths, methods, languages,
+ * Whole requests through the router, from a transport of any parameters: paths, methods, languages,
  * origins, bodies. Input: lines NAME=VALUE, an empty line, the body. Names that start with an
- * exclamation mark are the gateway's own: !piece (bytes a read gives at most), !broken (the body
+ * exclamation mark are the transport's own: !piece (bytes a read gives at most), !broken (the body
  * breaks off after so many bytes), !full (so many bytes of the answer can be written).
  */
 #include <stdlib.h>
@@ -14,16 +14,16 @@
 enum { PARAMS = 24 };
 
 struct fake {
-    struct gateway gateway;
+    struct transport transport;
     struct {
         char *name;
         char *value;
     } params[PARAMS];
     size_t param_count;
-    struct text body;   /* what is not read yet */
+    struct text body; /* what is not read yet */
     size_t body_read;
     size_t piece, broken, full;
-    bool failed;        /* a write did not fit */
+    bool failed; /* a write did not fit */
     struct buffer answer;
 };
 
@@ -78,7 +78,7 @@ static bool fake_write(void *context, const char *data, size_t len)
     return true;
 }
 
-/* A setting of the gateway: a number, or fallback when it is none. */
+/* A setting of the transport: a number, or fallback when it is none. */
 static size_t setting(struct fake *fake, const char *name, size_t fallback)
 {
     int64_t value;
@@ -89,7 +89,8 @@ static size_t setting(struct fake *fake, const char *name, size_t fallback)
 static void fake_init(struct fake *fake, struct text input)
 {
     *fake = (struct fake){
-        .gateway = {.context = fake, .param = fake_param, .read = fake_read, .write = fake_write}};
+        .transport = {
+            .context = fake, .param = fake_param, .read = fake_read, .write = fake_write}};
     buffer_init(&fake->answer, RESPONSE_BYTES_MAX);
     for (struct text line = fuzz_line(&input); line.len > 0; line = fuzz_line(&input)) {
         const char *equals = memchr(line.data, '=', line.len);
@@ -147,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct fake fake;
     fake_init(&fake, fuzz_input(data, size));
     size_t body_len = fake.body.len;
-    bool kept = router_serve(router, &fake.gateway, &request, &response);
+    bool kept = router_serve(router, &fake.transport, &request, &response);
     if (!fake.failed && fake.answer.len > 0)
         check_answer(&fake, body_len, kept);
     else

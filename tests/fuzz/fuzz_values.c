@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "base/owned_id.h"
+#include "base/public_id.h"
 #include "support/fuzz.h"
 
 static void check_time(struct text text)
@@ -47,17 +47,17 @@ static void check_uuid(struct text text)
     REQUIRE(text_equal_nocase(text, formatted));
 }
 
-static void check_owned_id(struct text text)
+static void check_public_id(struct text text)
 {
     static const struct uuid UNTOUCHED = {{0xA5, 0x5A, 0xA5}};
     struct uuid user_id = UNTOUCHED;
     struct uuid id = UNTOUCHED;
-    char formatted[OWNED_ID_SIZE];
-    if (!owned_id_parse(text, &user_id, &id)) {
+    char formatted[PUBLIC_ID_SIZE];
+    if (!public_id_parse(text, &user_id, &id)) {
         REQUIRE(uuid_equal(&user_id, &UNTOUCHED) && uuid_equal(&id, &UNTOUCHED));
         return;
     }
-    owned_id_format(&user_id, &id, formatted);
+    public_id_format(&user_id, &id, formatted);
     REQUIRE(text_equal(text_from(formatted), text));
 }
 
@@ -100,10 +100,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int64_t number;
     struct uuid uuid;
     REQUIRE(!clock_parse_time(absent, &number) && !text_to_int64(absent, &number));
-    REQUIRE(!uuid_parse(absent, &uuid) && !owned_id_parse(absent, &uuid, &uuid));
+    REQUIRE(!uuid_parse(absent, &uuid) && !public_id_parse(absent, &uuid, &uuid));
     check_time(input);
     check_uuid(input);
-    check_owned_id(input);
+    check_public_id(input);
     check_number(input);
     if (size > 0)
         check_format(input);

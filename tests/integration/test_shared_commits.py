@@ -11,7 +11,7 @@ from tests.support.process import wait_until
 from tests.support.sessions import Session
 
 OTHERS = 10
-LANES = 2  # statements a queue has out at once (COALESCE_LANES)
+LANES = 2  # statements a queue has out at once (COALESCE_SLOTS)
 
 
 class Person:

@@ -22,7 +22,7 @@ Hold = collections.namedtuple("Hold", "user id amount status description")
 
 
 def owned(text):
-    """(user id, id) of an id as the API gives it (common/base/owned_id.h)."""
+    """(user id, id) of an id as the API gives it (common/base/public_id.h)."""
     raw = base64.urlsafe_b64decode(text + "==")[:32]
     return str(uuid.UUID(bytes=raw[:16])), str(uuid.UUID(bytes=raw[16:32]))
 

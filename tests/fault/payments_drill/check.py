@@ -21,7 +21,7 @@ Entry = collections.namedtuple("Entry", "user operation amount type")
 
 
 def owned(text):
-    """(user id, id) of an id as the API gives it (common/base/owned_id.h)."""
+    """(user id, id) of an id as the API gives it (common/base/public_id.h)."""
     raw = base64.urlsafe_b64decode(text + "==")[:32]
     return str(uuid.UUID(bytes=raw[:16])), str(uuid.UUID(bytes=raw[16:32]))
 

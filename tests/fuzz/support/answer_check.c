@@ -48,8 +48,8 @@ struct text answer_header(const struct answer *answer, const char *name)
     while (rest.len > 0) {
         struct text line = next_line(&rest);
         if (line_has_name(line, name))
-            return text_trim((struct text){line.data + strlen(name) + 1,
-                                           line.len - strlen(name) - 1});
+            return text_trim(
+                (struct text){line.data + strlen(name) + 1, line.len - strlen(name) - 1});
     }
     return (struct text){NULL, 0};
 }

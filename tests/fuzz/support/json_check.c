@@ -181,8 +181,11 @@ static bool is_utf8(struct text text)
     static const uint32_t LEAST[] = {0, 0, 0x80, 0x800, 0x10000};
     for (size_t i = 0; i < text.len;) {
         unsigned char lead = (unsigned char)text.data[i++];
-        size_t len = lead < 0x80 ? 1 : lead >> 5 == 6 ? 2 : lead >> 4 == 14 ? 3
-                   : lead >> 3 == 30 ? 4 : 0;
+        size_t len = lead < 0x80       ? 1
+                     : lead >> 5 == 6  ? 2
+                     : lead >> 4 == 14 ? 3
+                     : lead >> 3 == 30 ? 4
+                                       : 0;
         if (len == 0 || text.len - i < len - 1)
             return false;
         uint32_t code = len == 1 ? lead : lead & (0x7FU >> len);

@@ -47,8 +47,8 @@ static char problem[256];
 static char *wrap(const char *first, const char *second)
 {
     char *text = NULL;
-    assert_true(asprintf(&text, "{\"keys\":[%s%s%s]}", first, second ? "," : "",
-                         second ? second : "") > 0);
+    assert_true(
+        asprintf(&text, "{\"keys\":[%s%s%s]}", first, second ? "," : "", second ? second : "") > 0);
     return text;
 }
 
@@ -82,7 +82,9 @@ static int tear_down(void **state)
 static struct config configure(const char *url, const char *pem)
 {
     return (struct config){
-        .clerk_jwt_key = pem, .clerk_jwks_url = url, .clerk_issuer = "",
+        .clerk_jwt_key = pem,
+        .clerk_jwks_url = url,
+        .clerk_issuer = "",
         .clerk_authorized_parties = "",
     };
 }
@@ -198,8 +200,7 @@ static void test_unknown_kid(void **state)
     static const char *const NO_TOKENS[] = {"", "a.b.c", "e30.e30.e30",
                                             "eyJhbGciOiJSUzI1NiJ9.e30.e30"};
     for (size_t i = 0; i < COUNT(NO_TOKENS); i++)
-        assert_int_equal(clerk_verify(clerk, text_from(NO_TOKENS[i]), &claims),
-                         ERROR_UNAUTHORIZED);
+        assert_int_equal(clerk_verify(clerk, text_from(NO_TOKENS[i]), &claims), ERROR_UNAUTHORIZED);
     assert_int_equal(fetches(), before);
     stop(clerk);
 }

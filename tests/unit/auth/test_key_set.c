@@ -46,7 +46,8 @@ static enum error verify(const struct key_set *set, const char *kid, EVP_PKEY *s
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     assert_int_equal(EVP_DigestSignInit(context, NULL, EVP_sha256(), NULL, signer), 1);
     assert_int_equal(EVP_DigestSign(context, signature, &len,
-                                    (const unsigned char *)SIGNED_PART.data, SIGNED_PART.len), 1);
+                                    (const unsigned char *)SIGNED_PART.data, SIGNED_PART.len),
+                     1);
     EVP_MD_CTX_free(context);
     return key_set_verify(set, text_from(kid), SIGNED_PART,
                           (struct text){(const char *)signature, len});
@@ -80,10 +81,14 @@ static void test_bad_pem(void **state)
     (void)state;
     struct key_set *set = NULL;
     char *good = token_maker_pem(key);
-    char *pems[] = {token_maker_pem(small_key), token_maker_pem(large_key),
-                    token_maker_pem(curve_key), calloc(1, 1), strdup("MIIB"),
+    char *pems[] = {token_maker_pem(small_key),
+                    token_maker_pem(large_key),
+                    token_maker_pem(curve_key),
+                    calloc(1, 1),
+                    strdup("MIIB"),
                     strdup("-----BEGIN PUBLIC KEY-----\n-----END PUBLIC KEY-----\n"),
-                    strndup(good, strlen(good) / 2), calloc(1, 100000)};
+                    strndup(good, strlen(good) / 2),
+                    calloc(1, 100000)};
     memset(pems[7], 'x', 99999);
     for (size_t i = 0; i < COUNT(pems); i++) {
         assert_int_equal(key_set_from_pem(text_from(pems[i]), &set), ERROR_NOT_CONFIGURED);
@@ -243,17 +248,21 @@ static void test_signatures(void **state)
     assert_int_equal(from_jwks("{\"keys\":[%s]}", &set), ERROR_OK);
     static const size_t LENGTHS[] = {0, 1, 128, 255, 256, 257, 512, 1024};
     for (size_t i = 0; i < COUNT(LENGTHS); i++)
-        assert_int_equal(key_set_verify(set, TEXT_LITERAL("k1"), SIGNED_PART,
-                                        (struct text){zeros, LENGTHS[i]}), ERROR_UNAUTHORIZED);
+        assert_int_equal(
+            key_set_verify(set, TEXT_LITERAL("k1"), SIGNED_PART, (struct text){zeros, LENGTHS[i]}),
+            ERROR_UNAUTHORIZED);
     key_set_free(set);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pem),           cmocka_unit_test(test_bad_pem),
-        cmocka_unit_test(test_jwks_documents), cmocka_unit_test(test_jwk_members),
-        cmocka_unit_test(test_many_keys),     cmocka_unit_test(test_signatures),
+        cmocka_unit_test(test_pem),
+        cmocka_unit_test(test_bad_pem),
+        cmocka_unit_test(test_jwks_documents),
+        cmocka_unit_test(test_jwk_members),
+        cmocka_unit_test(test_many_keys),
+        cmocka_unit_test(test_signatures),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

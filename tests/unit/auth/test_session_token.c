@@ -56,8 +56,8 @@ static enum error verify(struct text token, struct session_claims *ret_claims)
     assert_non_null(copy);
     if (token.len)
         memcpy(copy, token.data, token.len);
-    enum error err = session_token_verify((struct text){copy, token.len}, keys, &POLICY, NOW,
-                                          ret_claims);
+    enum error err =
+        session_token_verify((struct text){copy, token.len}, keys, &POLICY, NOW, ret_claims);
     free(copy);
     return err;
 }
@@ -153,22 +153,21 @@ static void test_claims(void **state)
         {"{" SUBJECT "," PARTY "," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT ",\"iss\":\"https://clerk.example/\"," PARTY "," TIMES "}",
          ERROR_UNAUTHORIZED},
-        {"{" SUBJECT ",\"iss\":\"https://clerk.exampl\"," PARTY "," TIMES "}",
-         ERROR_UNAUTHORIZED},
+        {"{" SUBJECT ",\"iss\":\"https://clerk.exampl\"," PARTY "," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT ",\"iss\":\"\"," PARTY "," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT ",\"iss\":null," PARTY "," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT ",\"iss\":[\"https://clerk.example\"]," PARTY "," TIMES "}",
          ERROR_UNAUTHORIZED},
         {"{" SUBJECT "," ISSUER "," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT "," ISSUER ",\"azp\":\"https://other.example\"," TIMES "}", ERROR_OK},
-        {"{" SUBJECT "," ISSUER ",\"azp\":\"https://evil.example\"," TIMES "}",
-         ERROR_UNAUTHORIZED},
+        {"{" SUBJECT "," ISSUER ",\"azp\":\"https://evil.example\"," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT "," ISSUER ",\"azp\":\"\"," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT "," ISSUER ",\"azp\":null," TIMES "}", ERROR_UNAUTHORIZED},
         {"{" SUBJECT "," ISSUER ",\"azp\":[\"https://app.example\"]," TIMES "}",
          ERROR_UNAUTHORIZED},
         {"{" SUBJECT "," ISSUER ",\"azp\":\"https://app.example, https://other.example\"," TIMES
-         "}", ERROR_UNAUTHORIZED},
+         "}",
+         ERROR_UNAUTHORIZED},
         /* Times: exp needed, nbf and iat not; 5 s of skew; whole seconds count. */
         {BUT_TIMES "\"exp\":1000060}", ERROR_OK},
         {BUT_TIMES "\"nbf\":999990}", ERROR_UNAUTHORIZED},
@@ -290,9 +289,9 @@ static void test_forms(void **state)
         }
         good[i] = old;
     }
-    static const char *const BAD[] = {"", ".", "..", "...", "a.b", "a.b.c", "a.b.c.d",
-                                      "e30.e30.e30", ".e30.e30",
-                                      "e30..e30", "e30.e30.", "\xFF.\xFF.\xFF"};
+    static const char *const BAD[] = {"",         ".",        "..",       "...",
+                                      "a.b",      "a.b.c",    "a.b.c.d",  "e30.e30.e30",
+                                      ".e30.e30", "e30..e30", "e30.e30.", "\xFF.\xFF.\xFF"};
     for (size_t i = 0; i < COUNT(BAD); i++) {
         assert_int_equal(verify(text_from(BAD[i]), &claims), ERROR_UNAUTHORIZED);
         assert_int_equal(session_token_key_id(text_from(BAD[i]), kid), ERROR_UNAUTHORIZED);
@@ -307,7 +306,7 @@ static void test_sizes(void **state)
 {
     (void)state;
     struct session_claims claims;
-    static const size_t FILLERS[] = {100,  5000, 5400,  5500,   5600,
+    static const size_t FILLERS[] = {100,  5000, 5400, 5500,   5600,
                                      5700, 5800, 6200, 100000, 1000000};
     bool refused = false;
     for (size_t i = 0; i < COUNT(FILLERS); i++) {
@@ -339,8 +338,8 @@ static void test_signed_base64(void **state)
         for (int which = 0; which < 2; which++) {
             char text[1024];
             snprintf(text, sizeof(text), "%s%s", which ? body : head, SUFFIXES[i]);
-            char *token = token_maker_sign_parts(key, EVP_sha256(), which ? head : text,
-                                                 which ? text : body);
+            char *token =
+                token_maker_sign_parts(key, EVP_sha256(), which ? head : text, which ? text : body);
             assert_int_equal(verify(text_from(token), &claims), ERROR_UNAUTHORIZED);
             free(token);
         }
@@ -359,12 +358,9 @@ static void test_signed_base64(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_claims),
-        cmocka_unit_test(test_results),
-        cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_signed_base64),
+        cmocka_unit_test(test_headers), cmocka_unit_test(test_claims),
+        cmocka_unit_test(test_results), cmocka_unit_test(test_forms),
+        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_signed_base64),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -82,8 +82,8 @@ static inline char *token_maker_jwk(EVP_PKEY *key, const char *kid, const char *
     char *n = token_maker_number(key, OSSL_PKEY_PARAM_RSA_N);
     char *e = token_maker_number(key, OSSL_PKEY_PARAM_RSA_E);
     char *jwk = NULL;
-    int len = asprintf(&jwk, "{\"kty\":\"RSA\",\"kid\":\"%s\",\"n\":\"%s\",\"e\":\"%s\"%s}", kid,
-                       n, e, more);
+    int len = asprintf(&jwk, "{\"kty\":\"RSA\",\"kid\":\"%s\",\"n\":\"%s\",\"e\":\"%s\"%s}", kid, n,
+                       e, more);
     assert(len > 0);
     free(n);
     free(e);

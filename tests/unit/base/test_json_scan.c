@@ -74,8 +74,8 @@ static void test_find_duplicate(void **state)
 /* A name of up to PIECES_MAX pieces, the digits of number. */
 static void write_name(char *name, size_t size, unsigned number)
 {
-    static const char *const PIECES[] = {"",       "\\ud83d", "\\ud83e",     "\\ude00", "\\ude01",
-                                         "\\ufffd", "a",      "\xEF\xBF\xBD", "\\n"};
+    static const char *const PIECES[] = {"",        "\\ud83d", "\\ud83e",      "\\ude00", "\\ude01",
+                                         "\\ufffd", "a",       "\xEF\xBF\xBD", "\\n"};
     enum { PIECES_MAX = 3 };
     size_t len = 0;
     name[0] = '\0';
@@ -83,8 +83,8 @@ static void write_name(char *name, size_t size, unsigned number)
         len += (size_t)snprintf(name + len, size - len, "%s", PIECES[number % COUNT(PIECES)]);
 }
 
-/* Halves of surrogate pairs in every order: two names are the same exactly when json-c says so, which
- * is how json_parse tells a name that occurs twice from a lack of memory. */
+/* Halves of surrogate pairs in every order: two names are the same exactly when json-c says so,
+ * which is how json_parse tells a name that occurs twice from a lack of memory. */
 static void test_names_are_those_of_the_parser(void **state)
 {
     (void)state;

@@ -16,7 +16,7 @@
 #include "base/limits.h"
 #include "database/coalesce.h"
 
-enum { THREADS = 32, ROUNDS = 200, LANES = 2, FLIGHT_MAX = 8 };
+enum { THREADS = 32, ROUNDS = 200, SLOTS = 2, FLIGHT_MAX = 8 };
 
 struct item {
     int value;
@@ -25,7 +25,7 @@ struct item {
 };
 
 struct recorder {
-    atomic_int out;       /* flights under way */
+    atomic_int out; /* flights under way */
     atomic_int most_out;
     atomic_int largest;
     atomic_int flights;
@@ -62,10 +62,10 @@ static void run(void *context, void *const *items, size_t count)
     atomic_fetch_sub(&recorder->out, 1);
 }
 
-static struct coalescer *make(struct recorder *recorder, size_t lanes, size_t queue_max)
+static struct coalescer *make(struct recorder *recorder, size_t slots, size_t queue_max)
 {
     struct coalescer_options options = {
-        .lanes = lanes,
+        .slots = slots,
         .flight_max = FLIGHT_MAX,
         .queue_max = queue_max,
         .run = run,
@@ -125,7 +125,7 @@ static void test_many_threads(void **state)
 {
     (void)state;
     struct recorder recorder = {.hold = false};
-    struct coalescer *coalescer = make(&recorder, LANES, THREADS);
+    struct coalescer *coalescer = make(&recorder, SLOTS, THREADS);
     struct submitter submitters[THREADS];
     pthread_t threads[THREADS];
     for (int i = 0; i < THREADS; i++) {
@@ -136,7 +136,7 @@ static void test_many_threads(void **state)
         pthread_join(threads[i], NULL);
         assert_int_equal(submitters[i].wrong, 0);
     }
-    assert_true(atomic_load(&recorder.most_out) <= LANES);
+    assert_true(atomic_load(&recorder.most_out) <= SLOTS);
     assert_true(atomic_load(&recorder.largest) <= FLIGHT_MAX);
     coalescer_free(coalescer);
 }
@@ -240,7 +240,7 @@ static void test_started_and_submitted(void **state)
     (void)state;
     enum { STARTERS = 4, WAITERS = 8 };
     struct recorder recorder = {.hold = false};
-    struct coalescer *coalescer = make(&recorder, LANES, STARTERS * STARTED + WAITERS);
+    struct coalescer *coalescer = make(&recorder, SLOTS, STARTERS * STARTED + WAITERS);
     struct started *all = calloc(STARTERS * STARTED, sizeof(*all));
     struct starter starters[STARTERS];
     struct submitter submitters[WAITERS];
@@ -265,7 +265,7 @@ static void test_started_and_submitted(void **state)
         assert_int_equal(all[i].item.runs, 1);
         assert_int_equal(all[i].item.result, 2 * (i % STARTED));
     }
-    assert_true(atomic_load(&recorder.most_out) <= LANES);
+    assert_true(atomic_load(&recorder.most_out) <= SLOTS);
     free(all);
     coalescer_free(coalescer);
 }
@@ -302,10 +302,10 @@ enum { LARGE = COALESCE_SMALL + 1 };
 struct held {
     struct recorder recorder;
     struct coalescer *coalescer;
-    struct started early[LANES]; /* what kept the lanes while it gathered; done */
+    struct started early[SLOTS]; /* what kept the slots while it gathered; done */
     struct started large[LARGE];
-    struct starter starters[LANES + 1]; /* the last one is for the test */
-    pthread_t threads[LANES + 1];
+    struct starter starters[SLOTS + 1]; /* the last one is for the test */
+    pthread_t threads[SLOTS + 1];
 };
 
 static void start_apart(struct held *held, int number, struct started *item)
@@ -317,24 +317,24 @@ static void start_apart(struct held *held, int number, struct started *item)
 static void hold_large_flight(struct held *held, size_t queue_max)
 {
     *held = (struct held){.recorder.hold = true};
-    held->coalescer = make(&held->recorder, LANES, queue_max);
-    for (int i = 0; i < LANES; i++)
+    held->coalescer = make(&held->recorder, SLOTS, queue_max);
+    for (int i = 0; i < SLOTS; i++)
         start_apart(held, i, &held->early[i]);
-    wait_flights(&held->recorder, LANES);
+    wait_flights(&held->recorder, SLOTS);
     start_here(held->coalescer, held->large, LARGE);
     atomic_store(&held->recorder.hold_only, LARGE);
     atomic_store(&held->recorder.hold, false);
-    wait_flights(&held->recorder, LANES + 1);
-    assert_true(all_done(held->early, LANES));
+    wait_flights(&held->recorder, SLOTS + 1);
+    assert_true(all_done(held->early, SLOTS));
 }
 
 static void let_large_flight_go(struct held *held)
 {
     atomic_store(&held->recorder.hold_only, 0);
     assert_true(all_done(held->large, LARGE));
-    for (int i = 0; i <= LANES; i++)
+    for (int i = 0; i <= SLOTS; i++)
         pthread_join(held->threads[i], NULL);
-    assert_int_equal(held->starters[LANES].refused, 0);
+    assert_int_equal(held->starters[SLOTS].refused, 0);
 }
 
 /* Who comes at once waits for it, who comes later does not, and takes the first one along. */
@@ -346,14 +346,14 @@ static void test_a_flight_that_does_not_come_back(void **state)
     hold_large_flight(&held, 64);
     start_here(held.coalescer, later, 1);
     usleep(1000 * (COALESCE_PATIENCE_MS + 20));
-    start_apart(&held, LANES, &later[1]);
+    start_apart(&held, SLOTS, &later[1]);
     assert_true(all_done(later, 2));
     assert_int_equal(atomic_load(&held.large[0].done), 0);
     let_large_flight_go(&held);
     coalescer_free(held.coalescer);
 }
 
-/* A queue that is full beside it: the free lane empties it. */
+/* A queue that is full beside it: the free slot empties it. */
 static void test_a_full_queue_beside_a_held_flight(void **state)
 {
     (void)state;
@@ -363,9 +363,9 @@ static void test_a_full_queue_beside_a_held_flight(void **state)
     hold_large_flight(&held, QUEUE);
     start_here(held.coalescer, queued, QUEUE);
     usleep(1000 * (COALESCE_PATIENCE_MS + 20));
-    start_apart(&held, LANES, &queued[QUEUE]);
+    start_apart(&held, SLOTS, &queued[QUEUE]);
     /* What was queued is out as well; it is as large, so it stays until both may go. */
-    wait_flights(&held.recorder, LANES + 2);
+    wait_flights(&held.recorder, SLOTS + 2);
     let_large_flight_go(&held);
     assert_true(all_done(queued, QUEUE + 1));
     coalescer_free(held.coalescer);

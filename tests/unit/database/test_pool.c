@@ -310,9 +310,13 @@ int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, start_server, stop_server)
     const struct CMUnitTest tests[] = {
-        TEST(test_reuse),   TEST(test_deferred_work), TEST(test_exhausted),
-        TEST(test_broken),  cmocka_unit_test(test_unreachable),
-        TEST(test_threads), cmocka_unit_test(test_check_url),
+        TEST(test_reuse),
+        TEST(test_deferred_work),
+        TEST(test_exhausted),
+        TEST(test_broken),
+        cmocka_unit_test(test_unreachable),
+        TEST(test_threads),
+        cmocka_unit_test(test_check_url),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

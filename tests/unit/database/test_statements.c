@@ -4,8 +4,8 @@
  *
  *     test_statements --describe URL
  *
- * prints all statements as JSON, with what the server says of each, and exits with 1 when a declared
- * parameter or column is not the server's; the differences are lines on standard error.
+ * prints all statements as JSON, with what the server says of each, and exits with 1 when a
+ * declared parameter or column is not the server's; the differences are lines on standard error.
  */
 #include "database/statement.h"
 
@@ -131,8 +131,7 @@ static json_object *describe_params(const struct statement *statement, const PGr
         if (i < PQnparams(described) && PQparamtype(described, i) != expected)
             complain(statement, "$%d is declared %u, the server expects %u", i + 1, expected,
                      PQparamtype(described, i));
-        json_object_array_add(list,
-                              json_object_new_string(sql_type_name(statement->params[i])));
+        json_object_array_add(list, json_object_new_string(sql_type_name(statement->params[i])));
     }
     return list;
 }
@@ -153,8 +152,7 @@ static json_object *describe_columns(const struct statement *statement, const PG
                      column->name, sql_type_name(column->type), PQftype(described, i));
         json_object *entry = json_object_new_object();
         json_object_object_add(entry, "name", json_object_new_string(column->name));
-        json_object_object_add(entry, "type",
-                               json_object_new_string(sql_type_name(column->type)));
+        json_object_object_add(entry, "type", json_object_new_string(sql_type_name(column->type)));
         json_object_object_add(entry, "nullable",
                                json_object_new_boolean(column->null_offset != NO_NULL_FLAG));
         json_object_object_add(entry, "table", json_object_new_int64(PQftable(described, i)));
@@ -172,8 +170,8 @@ static json_object *describe(PGconn *connection, const struct statement *stateme
     json_object *entry = json_object_new_object();
     for (int i = 0; i < statement->param_count; i++)
         types[i] = sql_type_oid(statement->params[i]);
-    PGresult *result = PQprepare(connection, query->prepared_name, query->text,
-                                 statement->param_count, types);
+    PGresult *result =
+        PQprepare(connection, query->prepared_name, query->text, statement->param_count, types);
     if (PQresultStatus(result) != PGRES_COMMAND_OK)
         complain(statement, "cannot be prepared: %s", PQresultErrorMessage(result));
     PQclear(result);

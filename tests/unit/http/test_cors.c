@@ -8,12 +8,12 @@
 
 #include <cmocka.h>
 
-#include "fake_gateway.h"
+#include "fake_transport.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct fixture {
-    struct fake_gateway fake;
+    struct fake_transport fake;
     struct request request;
     struct response response;
 };
@@ -24,8 +24,8 @@ static void start(struct fixture *f, const char *origin)
     request_init(&f->request);
     response_init(&f->response);
     f->fake.params[0] = (struct fake_param){"HTTP_ORIGIN", origin};
-    request_begin(&f->request, &f->fake.gateway, "/");
-    response_begin(&f->response, &f->fake.gateway);
+    request_begin(&f->request, &f->fake.transport, "/");
+    response_begin(&f->response, &f->fake.transport);
 }
 
 static void finish(struct fixture *f)

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/base64url.h"
-#include "fake_gateway.h"
+#include "fake_transport.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -19,15 +19,15 @@
 
 static enum error read_page(const char *query, struct page *ret_page, char field[static 64])
 {
-    struct fake_gateway fake;
+    struct fake_transport fake;
     struct request request;
     struct response response;
     fake_init(&fake);
     request_init(&request);
     response_init(&response);
     fake.params[0] = (struct fake_param){"QUERY_STRING", query};
-    request_begin(&request, &fake.gateway, "/");
-    response_begin(&response, &fake.gateway);
+    request_begin(&request, &fake.transport, "/");
+    response_begin(&response, &fake.transport);
     enum error err = page_read(&request, &response, ret_page);
     snprintf(field, 64, "%s", response.field);
     request_done(&request);

@@ -1,4 +1,4 @@
-/* Parameters, language, path, query values and bodies, over a gateway in memory. */
+/* Parameters, language, path, query values and bodies, over a transport in memory. */
 #include "http/request.h"
 
 #include <setjmp.h>
@@ -8,12 +8,12 @@
 #include <cmocka.h>
 
 #include "base/limits.h"
-#include "fake_gateway.h"
+#include "fake_transport.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 struct fixture {
-    struct fake_gateway fake;
+    struct fake_transport fake;
     struct request request;
 };
 
@@ -25,7 +25,7 @@ static void start(struct fixture *f)
 
 static void begin(struct fixture *f)
 {
-    request_begin(&f->request, &f->fake.gateway, "/default");
+    request_begin(&f->request, &f->fake.transport, "/default");
 }
 
 static void finish(struct fixture *f)

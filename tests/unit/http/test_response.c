@@ -8,12 +8,12 @@
 #include <cmocka.h>
 
 #include "base/limits.h"
-#include "fake_gateway.h"
+#include "fake_transport.h"
 
 #define JSON_TYPE "Content-Type: application/json; charset=utf-8\r\n"
 
 struct fixture {
-    struct fake_gateway fake;
+    struct fake_transport fake;
     struct response response;
 };
 
@@ -21,7 +21,7 @@ static void start(struct fixture *f)
 {
     fake_init(&f->fake);
     response_init(&f->response);
-    response_begin(&f->response, &f->fake.gateway);
+    response_begin(&f->response, &f->fake.transport);
 }
 
 static void finish(struct fixture *f)
@@ -138,7 +138,7 @@ static void test_failure_replaces_and_reuse_forgets(void **state)
     enum error err = response_rate_limited(&f.response, 1, 2);
     response_fail(&f.response, response_invalid(&f.response, err, "x", "y"), false);
     assert_null(strstr(buffer_text(&f.response.body).data, "half"));
-    response_begin(&f.response, &f.fake.gateway);
+    response_begin(&f.response, &f.fake.transport);
     response_fail(&f.response, ERROR_CONFLICT, true);
     assert_true(response_send(&f.response));
     assert_non_null(strstr(fake_sent(&f.fake), "\"The object was changed meanwhile\"}"));

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/config.h"
-#include "fake_gateway.h"
+#include "fake_transport.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -129,7 +129,7 @@ static struct config config = {.allowed_origins = "https://a.example"};
 static struct app app = {.handler = "test", .config = &config};
 
 struct fixture {
-    struct fake_gateway fake;
+    struct fake_transport fake;
     struct request request;
     struct response response;
     struct router *router;
@@ -148,7 +148,7 @@ static void start(struct fixture *f, const char *method, const char *path)
 
 static bool serve(struct fixture *f)
 {
-    return router_serve(f->router, &f->fake.gateway, &f->request, &f->response);
+    return router_serve(f->router, &f->fake.transport, &f->request, &f->response);
 }
 
 static bool answered(const struct fixture *f, const char *part)

@@ -23,7 +23,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "fastcgi_client.h"
-#include "http/gateway_fastcgi.h"
+#include "http/transport_fastcgi.h"
 
 enum { THREADS = 2, KEPT = 20 };
 

@@ -20,7 +20,7 @@
 
 #include "base/config.h"
 #include "base/json_writer.h"
-#include "fake_gateway.h"
+#include "fake_transport.h"
 #include "http/body.h"
 #include "http/router.h"
 
@@ -110,8 +110,8 @@ static void test_parser_cannot_be_made(void **state)
     (void)state;
     for (int i = 0; i < 4; i++) {
         struct body *body = NULL;
-        struct request request = {.gateway = NULL};
-        struct response response = {.gateway = NULL};
+        struct request request = {.transport = NULL};
+        struct response response = {.transport = NULL};
         request_init(&request);
         buffer_append_string(&request.body, BODIES[i / 2]);
         fail_from(FAIL_ANY, i % 2); /* the second allocation is json-c's */
@@ -207,7 +207,7 @@ static void serve_with_failures(enum failing failing)
     bool complete = false;
     assert_non_null(router);
     for (long n = 0; !complete; n++) {
-        struct fake_gateway fake;
+        struct fake_transport fake;
         struct request request;
         struct response response;
         assert_true(n < 10000);
@@ -221,7 +221,7 @@ static void serve_with_failures(enum failing failing)
         request_init(&request);
         response_init(&response);
         fail_from(failing, n);
-        bool keep = router_serve(router, &fake.gateway, &request, &response);
+        bool keep = router_serve(router, &fake.transport, &request, &response);
         complete = !failed();
         bool success = strstr(buffer_text(&fake.sent).data, "Status: 200\r\n") != NULL;
         /* An answer of success is the right one, whatever failed on its way. */
@@ -258,19 +258,19 @@ static void test_stream(void **state)
     bool complete = false;
     assert_non_null(router);
     for (long n = 0; !complete; n++) {
-        struct fake_gateway fake;
+        struct fake_transport fake;
         struct request request;
         struct response response;
         assert_true(n < 1000);
         fake_init(&fake);
         assert_non_null(buffer_reserve(&fake.sent, 100000));
         fake.params[0] = (struct fake_param){"DOCUMENT_URI", "/stream"};
-        fake.gateway.abandon = fake_abandon;
+        fake.transport.abandon = fake_abandon;
         abandoned = false;
         request_init(&request);
         response_init(&response);
         fail_from(FAIL_OWN_ALONE, n);
-        bool keep = router_serve(router, &fake.gateway, &request, &response);
+        bool keep = router_serve(router, &fake.transport, &request, &response);
         complete = !failed();
         bool began = strstr(buffer_text(&fake.sent).data, "Status: 200") != NULL;
         bool ended = strstr(buffer_text(&fake.sent).data, "end") != NULL;

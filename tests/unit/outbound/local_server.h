@@ -18,12 +18,12 @@
 #include "base/text.h"
 
 enum local_fault {
-    LOCAL_ANSWER,     /* status, headers and body below */
-    LOCAL_HANG,       /* reads the request, then nothing */
-    LOCAL_CLOSE,      /* reads the request and closes */
-    LOCAL_CUT,        /* half of the body, then closes */
-    LOCAL_GARBAGE,    /* bytes that are no HTTP */
-    LOCAL_ENDLESS,    /* a body without a length that does not end */
+    LOCAL_ANSWER,  /* status, headers and body below */
+    LOCAL_HANG,    /* reads the request, then nothing */
+    LOCAL_CLOSE,   /* reads the request and closes */
+    LOCAL_CUT,     /* half of the body, then closes */
+    LOCAL_GARBAGE, /* bytes that are no HTTP */
+    LOCAL_ENDLESS, /* a body without a length that does not end */
 };
 
 struct local_server {
@@ -174,8 +174,8 @@ static inline void local_server_stop(struct local_server *server)
 }
 
 /* What the next requests get: an answer of this status and body. */
-static inline void local_server_set(struct local_server *server, enum local_fault fault,
-                                    int status, const char *headers, struct text body)
+static inline void local_server_set(struct local_server *server, enum local_fault fault, int status,
+                                    const char *headers, struct text body)
 {
     pthread_mutex_lock(&server->lock);
     server->fault = fault;

@@ -149,8 +149,8 @@ static void test_faults(void **state)
         enum local_fault fault;
         size_t body_len;
     } ROWS[] = {
-        {LOCAL_CLOSE, 0},      {LOCAL_CUT, 1000},    {LOCAL_GARBAGE, 0},
-        {LOCAL_HANG, 0},       {LOCAL_ENDLESS, 0},   {LOCAL_ANSWER, 1025}, /* over the cap */
+        {LOCAL_CLOSE, 0},       {LOCAL_CUT, 1000},  {LOCAL_GARBAGE, 0},
+        {LOCAL_HANG, 0},        {LOCAL_ENDLESS, 0}, {LOCAL_ANSWER, 1025}, /* over the cap */
         {LOCAL_ANSWER, 100000},
     };
     static char body[100000];
@@ -221,12 +221,9 @@ static void test_threads(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_url_allowed),
-        cmocka_unit_test(test_get),
-        cmocka_unit_test(test_post),
-        cmocka_unit_test(test_faults),
-        cmocka_unit_test(test_nobody_there),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_url_allowed),  cmocka_unit_test(test_get),
+        cmocka_unit_test(test_post),         cmocka_unit_test(test_faults),
+        cmocka_unit_test(test_nobody_there), cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

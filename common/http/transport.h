@@ -1,13 +1,13 @@
 /*
- * Where a request comes from and its answer goes: FastCGI (gateway_fastcgi.h) or plain CGI
- * (gateway_cgi.h). Used by one thread at a time.
+ * Where a request comes from and its answer goes: FastCGI (transport_fastcgi.h) or plain CGI
+ * (transport_cgi.h). Used by one thread at a time.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-struct gateway {
+struct transport {
     void *context;
     /* A parameter of the request, or NULL. Borrowed until the request is finished. */
     const char *(*param)(void *context, const char *name);

@@ -1,5 +1,5 @@
 /* What the supervisor hears, through a path and through the abstract name space. */
-#include "runtime/notify.h"
+#include "process/notify.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-#include "runtime/sandbox.h"
+#include "process/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "database/connection_files.h"
-#include "runtime/sandbox_filter.h"
+#include "process/sandbox_filter.h"
 
 /* Newer than the headers of Debian 12 (ABI 2): the kernel's include/uapi/linux/landlock.h. */
 enum {

@@ -1,5 +1,5 @@
 /* FastCGI over socket pairs: whole requests, requests in pieces, and bytes that are no request. */
-#include "http/gateway_fastcgi.h"
+#include "http/transport_fastcgi.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -70,9 +70,9 @@ static void test_look_ahead(void **state)
     }
     assert_int_equal(fastcgi_look_ahead(pair.server), FASTCGI_WHOLE);
     assert_true(fastcgi_receive(&fastcgi, pair.server));
-    const struct gateway *gateway = &fastcgi.gateway;
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 4);
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 0);
+    const struct transport *transport = &fastcgi.transport;
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), 4);
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), 0);
     assert_int_equal(fastcgi_finish(&fastcgi, true), pair.server);
 
     /* One that does not fit what is looked at may well be there, and is not said to be. */
@@ -102,14 +102,24 @@ static void test_lengths(void **state)
         size_t len;
         enum fastcgi_ahead ahead;
     } TABLE[] = {
-        {"\x01\x01" "Ab", 4, FASTCGI_PARTIAL},
-        {"\x80\x10\x00\x00\x01", 5, FASTCGI_PARTIAL},             /* 1 MiB, and it may come */
-        {"\x80\x10\x00\x01\x01", 5, FASTCGI_MALFORMED},           /* a byte more */
+        {"\x01\x01"
+         "Ab",
+         4, FASTCGI_PARTIAL},
+        {"\x80\x10\x00\x00\x01", 5, FASTCGI_PARTIAL},   /* 1 MiB, and it may come */
+        {"\x80\x10\x00\x01\x01", 5, FASTCGI_MALFORMED}, /* a byte more */
         {"\xFF\xFF\xFF\xFF\x00", 5, FASTCGI_MALFORMED},
-        {"\xFF\xFF\xFF\xFE", 4, FASTCGI_MALFORMED},               /* the value's is not there yet */
-        {"\x01\xC0\x00\x00\x00" "A", 6, FASTCGI_MALFORMED},
-        {"\x01\x01" "Ab" "\x01\xFF\xFF\xFF\xFF", 9, FASTCGI_MALFORMED}, /* in the second pair */
-        {"\x05\x05" "ab" "\xFF\xFF\xFF\xFF\xFF", 9, FASTCGI_PARTIAL},   /* within a name */
+        {"\xFF\xFF\xFF\xFE", 4, FASTCGI_MALFORMED}, /* the value's is not there yet */
+        {"\x01\xC0\x00\x00\x00"
+         "A",
+         6, FASTCGI_MALFORMED},
+        {"\x01\x01"
+         "Ab"
+         "\x01\xFF\xFF\xFF\xFF",
+         9, FASTCGI_MALFORMED}, /* in the second pair */
+        {"\x05\x05"
+         "ab"
+         "\xFF\xFF\xFF\xFF\xFF",
+         9, FASTCGI_PARTIAL}, /* within a name */
     };
     for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
         for (int split = 0; split < 2; split++) {
@@ -155,19 +165,19 @@ static void serve_echo(struct fastcgi *fastcgi, int fd, const char *path, struct
 {
     char piece[1000];
     struct buffer got;
-    const struct gateway *gateway = &fastcgi->gateway;
+    const struct transport *transport = &fastcgi->transport;
     buffer_init(&got, 1 << 20);
     assert_true(fastcgi_receive(fastcgi, fd));
-    assert_string_equal(gateway->param(gateway->context, "DOCUMENT_URI"), path);
-    assert_null(gateway->param(gateway->context, "HTTP_NONE"));
-    for (long n; (n = gateway->read(gateway->context, piece, sizeof(piece))) != 0;) {
+    assert_string_equal(transport->param(transport->context, "DOCUMENT_URI"), path);
+    assert_null(transport->param(transport->context, "HTTP_NONE"));
+    for (long n; (n = transport->read(transport->context, piece, sizeof(piece))) != 0;) {
         assert_true(n > 0);
         buffer_append(&got, piece, (size_t)n);
     }
-    assert_int_equal(gateway->read(gateway->context, piece, sizeof(piece)), 0);
+    assert_int_equal(transport->read(transport->context, piece, sizeof(piece)), 0);
     assert_int_equal(got.len, body.len);
     assert_memory_equal(buffer_text(&got).data, body.len ? body.data : "", body.len);
-    assert_true(gateway->write(gateway->context, "ok", 2));
+    assert_true(transport->write(transport->context, "ok", 2));
     assert_int_equal(fastcgi_finish(fastcgi, true), fd);
     buffer_done(&got);
 }
@@ -310,10 +320,10 @@ static void test_body_broken_off(void **state)
     shutdown(pair.client, SHUT_WR);
     fastcgi_init(&fastcgi);
     assert_true(fastcgi_receive(&fastcgi, pair.server));
-    const struct gateway *gateway = &fastcgi.gateway;
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 10);
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), -1);
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), -1);
+    const struct transport *transport = &fastcgi.transport;
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), 10);
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), -1);
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), -1);
     assert_int_equal(pthread_create(&thread, NULL, close_after_peer, &pair.client), 0);
     assert_int_equal(fastcgi_finish(&fastcgi, false), -1);
     assert_false(is_open(pair.server));
@@ -336,10 +346,10 @@ static void test_write_to_nobody(void **state)
     assert_true(client_send(pair.client, buffer_text(&request)));
     fastcgi_init(&fastcgi);
     assert_true(fastcgi_receive(&fastcgi, pair.server));
-    const struct gateway *gateway = &fastcgi.gateway;
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 0);
+    const struct transport *transport = &fastcgi.transport;
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), 0);
     close(pair.client);
-    assert_false(gateway->write(gateway->context, answer, 100000));
+    assert_false(transport->write(transport->context, answer, 100000));
     assert_int_equal(fastcgi_finish(&fastcgi, false), -1);
     free(answer);
     buffer_done(&request);
@@ -370,9 +380,9 @@ static void test_large_answer(void **state)
     memset(answer, 'a', LENGTH);
     fastcgi_init(&fastcgi);
     assert_true(fastcgi_receive(&fastcgi, pair.server));
-    const struct gateway *gateway = &fastcgi.gateway;
-    assert_int_equal(gateway->read(gateway->context, body, sizeof(body)), 0);
-    assert_true(gateway->write(gateway->context, answer, LENGTH));
+    const struct transport *transport = &fastcgi.transport;
+    assert_int_equal(transport->read(transport->context, body, sizeof(body)), 0);
+    assert_true(transport->write(transport->context, answer, LENGTH));
     assert_int_equal(fastcgi_finish(&fastcgi, true), pair.server);
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);

@@ -1,6 +1,6 @@
 /*
- * Builds a process's struct app from the environment: configuration, log, shared memory, Clerk's keys
- * and database. Connects to nothing yet.
+ * Builds a process's struct app from the environment: configuration, log, shared memory, Clerk's
+ * keys and database. Connects to nothing yet.
  */
 #pragma once
 
@@ -22,9 +22,9 @@ struct app_needs {
 };
 
 /*
- * name: of the program, kept by pointer, as is ret_config. On failure problem says why in a sentence
- * that names the variable, never its value; ERROR_NOT_CONFIGURED: the configuration is at fault.
- * app_close is safe afterwards either way.
+ * name: of the program, kept by pointer, as is ret_config. On failure problem says why in a
+ * sentence that names the variable, never its value; ERROR_NOT_CONFIGURED: the configuration is at
+ * fault. app_close is safe afterwards either way.
  */
 enum error app_open(const char *name, const struct app_needs *needs, struct config *ret_config,
                     struct app *ret_app, char problem[static 256]) MUST_CHECK;

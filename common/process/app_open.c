@@ -1,4 +1,4 @@
-#include "runtime/app_open.h"
+#include "process/app_open.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * A gateway in memory for the tests of this folder: parameters from a list, a body served in pieces
- * that breaks off where it is told to, and the answer kept as it was written.
+ * A transport in memory for the tests of this folder: parameters from a list, a body served in
+ * pieces that breaks off where it is told to, and the answer kept as it was written.
  */
 #pragma once
 
@@ -9,14 +9,14 @@
 #include <string.h>
 
 #include "base/buffer.h"
-#include "http/gateway.h"
+#include "http/transport.h"
 
 struct fake_param {
     const char *name, *value;
 };
 
-struct fake_gateway {
-    struct gateway gateway;
+struct fake_transport {
+    struct transport transport;
     struct fake_param params[16]; /* up to a NULL name */
     struct text body;
     size_t piece;     /* bytes a read gives at most; 0: as many as fit */
@@ -29,7 +29,7 @@ struct fake_gateway {
 
 static inline const char *fake_param(void *context, const char *name)
 {
-    const struct fake_gateway *fake = context;
+    const struct fake_transport *fake = context;
     for (size_t i = 0; i < 16 && fake->params[i].name; i++)
         if (strcmp(fake->params[i].name, name) == 0)
             return fake->params[i].value;
@@ -38,7 +38,7 @@ static inline const char *fake_param(void *context, const char *name)
 
 static inline long fake_read(void *context, char *buffer, size_t size)
 {
-    struct fake_gateway *fake = context;
+    struct fake_transport *fake = context;
     size_t left = fake->body.len - fake->body_read;
     size_t n = size < left ? size : left;
     fake->reads++;
@@ -53,7 +53,7 @@ static inline long fake_read(void *context, char *buffer, size_t size)
 
 static inline bool fake_write(void *context, const char *data, size_t len)
 {
-    struct fake_gateway *fake = context;
+    struct fake_transport *fake = context;
     if (fake->writes_left == 0)
         return false;
     if (fake->writes_left > 0)
@@ -62,20 +62,20 @@ static inline bool fake_write(void *context, const char *data, size_t len)
     return buffer_error(&fake->sent) == ERROR_OK;
 }
 
-static inline void fake_init(struct fake_gateway *fake)
+static inline void fake_init(struct fake_transport *fake)
 {
-    *fake = (struct fake_gateway){.writes_left = -1};
-    fake->gateway = (struct gateway){
+    *fake = (struct fake_transport){.writes_left = -1};
+    fake->transport = (struct transport){
         .context = fake, .param = fake_param, .read = fake_read, .write = fake_write};
     buffer_init(&fake->sent, (size_t)64 << 20);
 }
 
-static inline void fake_done(struct fake_gateway *fake)
+static inline void fake_done(struct fake_transport *fake)
 {
     buffer_done(&fake->sent);
 }
 
-static inline const char *fake_sent(const struct fake_gateway *fake)
+static inline const char *fake_sent(const struct fake_transport *fake)
 {
     return buffer_text(&fake->sent).data;
 }

@@ -2,20 +2,20 @@
  * FastCGI through libfcgi (fcgiapp.h), one struct fastcgi a request under way.
  *
  * libfcgi 2.4.2 knows one way to get a request: FCGX_Accept_r, which blocks in accept and in read.
- * To let idle connections wait in epoll instead of in a thread, the serve loop accepts by itself and
- * hands libfcgi a connection that is ready. That sets fields the library documents as private, so
- * fastcgi_self_test proves at start that the installed library behaves as this file expects.
+ * To let idle connections wait in epoll instead of in a thread, the serve loop accepts by itself
+ * and hands libfcgi a connection that is ready. That sets fields the library documents as private,
+ * so fastcgi_self_test proves at start that the installed library behaves as this file expects.
  */
 #pragma once
 
 #include <fcgiapp.h>
 #include <stdbool.h>
 
-#include "http/gateway.h"
+#include "http/transport.h"
 
 struct fastcgi {
     FCGX_Request request;
-    struct gateway gateway;
+    struct transport transport;
 };
 
 /* Once a process, before any thread. Returns false when libfcgi cannot be initialised. */
@@ -45,8 +45,8 @@ enum fastcgi_ahead fastcgi_look_ahead(int fd);
 bool fastcgi_receive(struct fastcgi *fastcgi, int fd);
 
 /*
- * Whether ending the request closes its connection. libfcgi then waits for the peer to do so as well,
- * for two seconds or more.
+ * Whether ending the request closes its connection. libfcgi then waits for the peer to do so as
+ * well, for two seconds or more.
  */
 bool fastcgi_closes(const struct fastcgi *fastcgi, bool keep);
 

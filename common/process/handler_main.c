@@ -1,4 +1,4 @@
-#include "runtime/handler_main.h"
+#include "process/handler_main.h"
 
 #include <malloc.h>
 #include <stdio.h>
@@ -8,13 +8,13 @@
 
 #include "base/clock.h"
 #include "base/config.h"
-#include "http/gateway_cgi.h"
-#include "http/gateway_fastcgi.h"
+#include "http/transport_cgi.h"
+#include "http/transport_fastcgi.h"
 #include "http/serve.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
-#include "runtime/notify.h"
-#include "runtime/sandbox.h"
+#include "process/notify.h"
+#include "process/sandbox.h"
 
 enum {
     /* Of the C library, which takes eight for each processor: 113 MB for all handlers under 256
@@ -72,12 +72,12 @@ static int serve_socket(const struct handler *handler, struct app *app, struct r
 
 static int serve_cgi(struct router *router)
 {
-    struct gateway gateway = gateway_cgi();
+    struct transport transport = transport_cgi();
     struct request request;
     struct response response;
     request_init(&request);
     response_init(&response);
-    router_serve(router, &gateway, &request, &response);
+    router_serve(router, &transport, &request, &response);
     request_done(&request);
     response_done(&response);
     return EXIT_SUCCESS;
@@ -90,7 +90,8 @@ int handler_main(const struct handler *handler, const struct app_needs *needs)
     char problem[256];
     struct router *router = NULL;
     int status = EXIT_FAILURE;
-    /* Before any thread: what one of them allocates another one frees, and would keep for itself. */
+    /* Before any thread: what one of them allocates another one frees, and would keep for itself.
+     */
     mallopt(M_ARENA_MAX, MALLOC_ARENAS);
     enum error err = app_open(handler->name, needs, &config, &app, problem);
     if (err) {

@@ -1,4 +1,4 @@
-#include "runtime/caller.h"
+#include "endpoint/caller.h"
 
 #include "services/link_service.h"
 

@@ -1,4 +1,4 @@
-#include "runtime/idempotency.h"
+#include "endpoint/idempotency.h"
 
 #include <string.h>
 

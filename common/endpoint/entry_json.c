@@ -1,11 +1,11 @@
-#include "runtime/entry_json.h"
+#include "endpoint/entry_json.h"
 
-#include "base/owned_id.h"
+#include "base/public_id.h"
 
 static void write_entry(struct json_writer *json, const struct transaction *entry)
 {
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&entry->user_id, &entry->id, id);
+    char id[PUBLIC_ID_SIZE];
+    public_id_format(&entry->user_id, &entry->id, id);
     json_begin_object(json);
     json_member_string(json, "id", id);
     json_member_int(json, "amount", entry->amount);

@@ -1,4 +1,4 @@
-#include "http/gateway_cgi.h"
+#include "http/transport_cgi.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ static bool cgi_write(void *context, const char *data, size_t len)
     return true;
 }
 
-struct gateway gateway_cgi(void)
+struct transport transport_cgi(void)
 {
-    return (struct gateway){.param = cgi_param, .read = cgi_read, .write = cgi_write};
+    return (struct transport){.param = cgi_param, .read = cgi_read, .write = cgi_write};
 }

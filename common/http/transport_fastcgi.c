@@ -1,4 +1,4 @@
-#include "http/gateway_fastcgi.h"
+#include "http/transport_fastcgi.h"
 
 #include <string.h>
 #include <sys/socket.h>
@@ -73,7 +73,7 @@ void fastcgi_init(struct fastcgi *fastcgi)
 {
     /* Without a listening socket FCGX_Accept_r returns instead of accepting by itself. */
     FCGX_InitRequest(&fastcgi->request, -1, 0);
-    fastcgi->gateway = (struct gateway){
+    fastcgi->transport = (struct transport){
         .context = fastcgi,
         .param = fastcgi_param,
         .read = fastcgi_read,
@@ -103,8 +103,8 @@ static bool read_length(const unsigned char *bytes, size_t len, size_t *at, size
     }
     if (len - *at < 4)
         return false;
-    *ret_length = (size_t)(here[0] & 0x7F) << 24 | (size_t)here[1] << 16 | (size_t)here[2] << 8 |
-                  here[3];
+    *ret_length =
+        (size_t)(here[0] & 0x7F) << 24 | (size_t)here[1] << 16 | (size_t)here[2] << 8 | here[3];
     *at += 4;
     return true;
 }
@@ -188,25 +188,25 @@ int fastcgi_finish(struct fastcgi *fastcgi, bool keep)
  * KEEP_CONN for a responder, PARAMS with A=b, empty PARAMS, STDIN with "hi", empty STDIN.
  */
 static const unsigned char SAMPLE[] = {
-    1, 1, 0, 1, 0, 8, 0, 0, 0, 1, 1, 0, 0,   0,   0,   0,        /* BEGIN_REQUEST */
-    1, 4, 0, 1, 0, 4, 4, 0, 1, 1, 'A', 'b', 0, 0, 0, 0,          /* PARAMS */
-    1, 4, 0, 1, 0, 0, 0, 0,                                      /* end of PARAMS */
-    1, 5, 0, 1, 0, 2, 6, 0, 'h', 'i', 0, 0, 0, 0, 0, 0,          /* STDIN */
-    1, 5, 0, 1, 0, 0, 0, 0,                                      /* end of STDIN */
+    1, 1, 0, 1, 0, 8, 0, 0, 0,   1,   1,   0,   0, 0, 0, 0, /* BEGIN_REQUEST */
+    1, 4, 0, 1, 0, 4, 4, 0, 1,   1,   'A', 'b', 0, 0, 0, 0, /* PARAMS */
+    1, 4, 0, 1, 0, 0, 0, 0,                                 /* end of PARAMS */
+    1, 5, 0, 1, 0, 2, 6, 0, 'h', 'i', 0,   0,   0, 0, 0, 0, /* STDIN */
+    1, 5, 0, 1, 0, 0, 0, 0,                                 /* end of STDIN */
 };
 
 static bool serve_sample(struct fastcgi *fastcgi, int fd)
 {
     char body[4];
-    const struct gateway *gateway = &fastcgi->gateway;
+    const struct transport *transport = &fastcgi->transport;
     if (!fastcgi_receive(fastcgi, fd))
         return false;
-    const char *value = gateway->param(gateway->context, "A");
+    const char *value = transport->param(transport->context, "A");
     bool ok = value && strcmp(value, "b") == 0;
-    ok = gateway->read(gateway->context, body, sizeof(body)) == 2 && memcmp(body, "hi", 2) == 0 &&
-         ok;
-    ok = gateway->read(gateway->context, body, sizeof(body)) == 0 && ok;
-    ok = gateway->write(gateway->context, "ok", 2) && ok;
+    ok = transport->read(transport->context, body, sizeof(body)) == 2 &&
+         memcmp(body, "hi", 2) == 0 && ok;
+    ok = transport->read(transport->context, body, sizeof(body)) == 0 && ok;
+    ok = transport->write(transport->context, "ok", 2) && ok;
     return fastcgi_finish(fastcgi, true) == fd && ok;
 }
 

@@ -1,5 +1,5 @@
 /* Ids that carry their user: round trip, and every spoilt text refused or read as another id. */
-#include "base/owned_id.h"
+#include "base/public_id.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,10 +15,10 @@ static void test_round_trip(void **state)
         struct uuid id = uuid_new();
         struct uuid user_back;
         struct uuid back;
-        char text[OWNED_ID_SIZE];
-        owned_id_format(&user_id, &id, text);
-        assert_int_equal(strlen(text), OWNED_ID_SIZE - 1);
-        assert_true(owned_id_parse(text_from(text), &user_back, &back));
+        char text[PUBLIC_ID_SIZE];
+        public_id_format(&user_id, &id, text);
+        assert_int_equal(strlen(text), PUBLIC_ID_SIZE - 1);
+        assert_true(public_id_parse(text_from(text), &user_back, &back));
         assert_true(uuid_equal(&user_id, &user_back));
         assert_true(uuid_equal(&id, &back));
     }
@@ -42,11 +42,11 @@ static void test_refused(void **state)
     struct uuid id = user_id;
     struct uuid untouched = user_id;
     for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++)
-        assert_false(owned_id_parse(text_from(ROWS[i]), &user_id, &id));
-    assert_false(owned_id_parse((struct text){NULL, 0}, &user_id, &id));
+        assert_false(public_id_parse(text_from(ROWS[i]), &user_id, &id));
+    assert_false(public_id_parse((struct text){NULL, 0}, &user_id, &id));
     assert_true(uuid_equal(&user_id, &untouched) && uuid_equal(&id, &untouched));
-    assert_true(
-        owned_id_parse(TEXT_LITERAL("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), &user_id, &id));
+    assert_true(public_id_parse(TEXT_LITERAL("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+                                &user_id, &id));
     assert_true(uuid_equal(&user_id, &ZERO) && uuid_equal(&id, &ZERO));
 }
 

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "http/router.h"
-#include "runtime/app_open.h"
+#include "process/app_open.h"
 
 /* Exit status: 0 after draining or a CGI request, 78 for a wrong configuration, 1 otherwise. */
 int handler_main(const struct handler *handler, const struct app_needs *needs);

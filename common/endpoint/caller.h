@@ -1,4 +1,5 @@
-/* Who is calling: from a request's headers to an account. The first line of most route functions. */
+/* Who is calling: from a request's headers to an account. The first line of most route functions.
+ */
 #pragma once
 
 #include "http/request.h"

@@ -1,4 +1,4 @@
-#include "runtime/sandbox_filter.h"
+#include "process/sandbox_filter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -241,7 +241,7 @@ static const struct condition CONDITIONS[] = {
 #ifdef SYS_open
     {SYS_open, 1, TEST_CLEAR, REFUSE(EACCES), .mask = OPEN_TO_CHANGE},
 #endif
-    /* Of the calling thread (http/crew.h). */
+    /* Of the calling thread (http/leader_followers.h). */
     {SYS_sched_setscheduler, 0, .refusal = REFUSE(EPERM), .more = true, ONE_OF(0)},
     {SYS_sched_setscheduler, 1, .refusal = REFUSE(EPERM), ONE_OF(SCHED_OTHER, SCHED_BATCH)},
 #if !RELAXED

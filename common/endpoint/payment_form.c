@@ -1,9 +1,9 @@
-#include "runtime/payment_form.h"
+#include "endpoint/payment_form.h"
 
 #include "base/config.h"
 #include "base/limits.h"
-#include "base/owned_id.h"
-#include "runtime/idempotency.h"
+#include "base/public_id.h"
+#include "endpoint/idempotency.h"
 
 /* Where the origin of a URL ends: at the first character that cannot be part of it. */
 static struct text origin_of(struct text url)
@@ -150,8 +150,8 @@ enum error payment_form_failure(struct response *response, enum error err)
 
 void payment_form_answer(struct response *response, const struct payment_answer *answer)
 {
-    char id[OWNED_ID_SIZE];
-    owned_id_format(&answer->user_id, &answer->id, id);
+    char id[PUBLIC_ID_SIZE];
+    public_id_format(&answer->user_id, &answer->id, id);
     idempotency_replayed(response, answer->replayed);
     struct json_writer *json = response_data(response, 200);
     json_member_string(json, "paymentId", id);

@@ -1,5 +1,5 @@
 /* Threads with one loop: who waits gives it up, tasks are run, and the end waits for all of it. */
-#include "http/crew.h"
+#include "http/leader_followers.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,13 +19,13 @@
 enum { THREADS = 4, TURNS = 2000 };
 
 struct fixture {
-    struct crew *crew;
+    struct leader_followers *set;
     atomic_bool stop;
-    atomic_int inside;    /* threads in the loop */
-    atomic_int most;      /* of them at any time */
-    atomic_int turns;     /* of the loop */
+    atomic_int inside; /* threads in the loop */
+    atomic_int most;   /* of them at any time */
+    atomic_int turns;  /* of the loop */
     atomic_int tasks_run;
-    atomic_int held;      /* tasks that hold a thread */
+    atomic_int held; /* tasks that hold a thread */
     atomic_bool release;
     atomic_bool burst; /* the next turn is to add tasks */
     void (*turn)(struct fixture *fixture, int number);
@@ -39,7 +39,7 @@ struct counted {
 static void loop(void *context)
 {
     struct fixture *fixture = context;
-    while (crew_has_loop() && !atomic_load(&fixture->stop)) {
+    while (leader_followers_has_loop() && !atomic_load(&fixture->stop)) {
         int inside = atomic_fetch_add(&fixture->inside, 1) + 1;
         if (inside > atomic_load(&fixture->most))
             atomic_store(&fixture->most, inside);
@@ -66,15 +66,15 @@ static void start(struct fixture *fixture, int threads,
                   void (*turn)(struct fixture *fixture, int number))
 {
     fixture->turn = turn;
-    fixture->crew = crew_new(threads, loop, fixture);
-    assert_non_null(fixture->crew);
-    assert_true(crew_start(fixture->crew));
+    fixture->set = leader_followers_new(threads, loop, fixture);
+    assert_non_null(fixture->set);
+    assert_true(leader_followers_start(fixture->set));
 }
 
 static void stop(struct fixture *fixture)
 {
-    crew_stop(fixture->crew, wake);
-    crew_free(fixture->crew);
+    leader_followers_stop(fixture->set, wake);
+    leader_followers_free(fixture->set);
     assert_int_equal(atomic_load(&fixture->most), 1);
 }
 
@@ -82,9 +82,9 @@ static void wait_now_and_then(struct fixture *fixture, int number)
 {
     (void)fixture;
     if (number % 3 == 0) {
-        assert_true(crew_has_loop());
+        assert_true(leader_followers_has_loop());
         blocking_begin();
-        assert_false(crew_has_loop());
+        assert_false(leader_followers_has_loop());
         usleep(50);
         blocking_begin(); /* again, and nothing to give up */
     }
@@ -94,7 +94,7 @@ static void wait_now_and_then(struct fixture *fixture, int number)
 static void test_one_has_the_loop(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, THREADS, wait_now_and_then);
     assert_true(comes(&fixture.turns, TURNS));
     stop(&fixture);
@@ -115,7 +115,7 @@ static void hold_a_thread(struct fixture *fixture, int number)
 static void test_the_loop_goes_on_beside_waiting_threads(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, THREADS, hold_a_thread);
     assert_true(comes(&fixture.held, THREADS - 1));
     int before = atomic_load(&fixture.turns);
@@ -124,11 +124,11 @@ static void test_the_loop_goes_on_beside_waiting_threads(void **state)
     stop(&fixture);
 }
 
-/* A crew of one: the loop waits with its thread, and comes back. */
+/* A set of one: the loop waits with its thread, and comes back. */
 static void test_one_thread(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, 1, wait_now_and_then);
     assert_true(comes(&fixture.turns, TURNS));
     stop(&fixture);
@@ -156,7 +156,7 @@ static void add_tasks(struct fixture *fixture, int number)
 static void test_tasks(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, THREADS, add_tasks);
     assert_true(comes(&fixture.tasks_run, TASKS));
     stop(&fixture);
@@ -191,7 +191,7 @@ static void add_long_tasks_then_wait(struct fixture *fixture, int number)
 static void test_the_loop_goes_on_beside_tasks(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, THREADS, add_long_tasks_then_wait);
     assert_true(comes(&fixture.tasks_run, LONG_TASKS));
     stop(&fixture);
@@ -208,7 +208,7 @@ static void add_one_task(struct fixture *fixture, int number)
 static void test_a_task_beside_a_loop_that_never_waits(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, 1, add_one_task);
     assert_true(comes(&fixture.tasks_run, 1));
     stop(&fixture);
@@ -218,7 +218,7 @@ static void test_a_task_beside_a_loop_that_never_waits(void **state)
 static void test_the_end_waits_for_tasks(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, 2, add_tasks);
     assert_true(comes(&fixture.turns, TASKS));
     stop(&fixture);
@@ -250,11 +250,12 @@ static void add_burst(struct fixture *fixture, int number)
     }
 }
 
-/* Tasks that come at once have a thread each, with new threads and with idle ones, and the loop too. */
+/* Tasks that come at once have a thread each, with new threads and with idle ones, and the loop
+ * too. */
 static void test_a_burst_of_tasks(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, THREADS, add_burst);
     for (int round = 1; round <= 50; round++) {
         atomic_store(&fixture.release, false);
@@ -280,14 +281,14 @@ static void batch(struct fixture *fixture, int number)
 {
     if (number == 0) {
         assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
-        crew_batch();
+        leader_followers_batch();
         assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
         noted = (struct counted){.task.run = note_policy, .fixture = fixture};
         assert_true(blocking_run(&noted.task));
     } else if (number == 1) {
         assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
         blocking_begin();
-        crew_batch(); /* not without the loop */
+        leader_followers_batch(); /* not without the loop */
         assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
     }
     usleep(100);
@@ -297,7 +298,7 @@ static void batch(struct fixture *fixture, int number)
 static void test_the_loop_batches(void **state)
 {
     (void)state;
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     start(&fixture, THREADS, batch);
     assert_true(comes(&fixture.turns, 100));
     assert_true(comes(&fixture.held, 1));
@@ -309,7 +310,7 @@ static void batch_and_wait(struct fixture *fixture, int number)
 {
     (void)fixture;
     (void)number;
-    crew_batch();
+    leader_followers_batch();
     blocking_begin();
     assert_int_equal(sched_getscheduler(0), SCHED_BATCH);
 }
@@ -319,7 +320,7 @@ static void test_a_chosen_policy_stays(void **state)
 {
     (void)state;
     static const struct sched_param NO_PRIORITY = {.sched_priority = 0};
-    struct fixture fixture = {.crew = NULL};
+    struct fixture fixture = {.set = NULL};
     assert_int_equal(sched_setscheduler(0, SCHED_BATCH, &NO_PRIORITY), 0);
     start(&fixture, THREADS, batch_and_wait);
     assert_true(comes(&fixture.turns, TURNS));
@@ -331,12 +332,12 @@ static void test_outside_a_crew(void **state)
 {
     (void)state;
     struct counted one = {.task.run = count_task};
-    assert_false(crew_has_loop());
-    crew_batch();
+    assert_false(leader_followers_has_loop());
+    leader_followers_batch();
     assert_int_equal(sched_getscheduler(0), SCHED_OTHER);
     blocking_begin();
     assert_false(blocking_run(&one.task));
-    crew_free(NULL);
+    leader_followers_free(NULL);
 }
 
 int main(void)

@@ -1,17 +1,17 @@
-#include "base/owned_id.h"
+#include "base/public_id.h"
 
 #include "base/base64url.h"
 
-_Static_assert(BASE64URL_SIZE(2 * sizeof(struct uuid)) == OWNED_ID_SIZE, "two uuids in base64url");
+_Static_assert(BASE64URL_SIZE(2 * sizeof(struct uuid)) == PUBLIC_ID_SIZE, "two uuids in base64url");
 
-void owned_id_format(const struct uuid *user_id, const struct uuid *id,
-                     char buffer[static OWNED_ID_SIZE])
+void public_id_format(const struct uuid *user_id, const struct uuid *id,
+                      char buffer[static PUBLIC_ID_SIZE])
 {
     struct uuid both[2] = {*user_id, *id};
     base64url_encode(both[0].bytes, sizeof(both), buffer);
 }
 
-bool owned_id_parse(struct text text, struct uuid *ret_user_id, struct uuid *ret_id)
+bool public_id_parse(struct text text, struct uuid *ret_user_id, struct uuid *ret_id)
 {
     struct uuid both[2];
     size_t len;

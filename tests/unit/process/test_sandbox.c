@@ -1,5 +1,5 @@
 /* What a process can still do in the sandbox, tried by children of their own. */
-#include "runtime/sandbox.h"
+#include "process/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
