@@ -67,8 +67,9 @@ check_ports() {
 write_instance() {
     SHARED_MEMORY=/dev/shm/dreamlens-$STATE_HASH
     if [ "$EMBEDDED" = yes ]; then
-        # Only this host's user may enter the folder of the socket; that is the password.
-        POSTGRES_URL="postgresql://dreamlens@/dreamlens?host=$RUN_DIR/postgres/socket"
+        # Only this host's user may enter the folder of the socket; that is the password. The port
+        # as well, or PGPORT of the caller would choose it.
+        POSTGRES_URL="postgresql://dreamlens@/dreamlens?host=$RUN_DIR/postgres/socket&port=5432"
     fi
     case $LISTEN_ADDRESS in
     '*' | 0.0.0.0) CONNECT_ADDRESS=127.0.0.1 ;;

@@ -48,11 +48,13 @@
     X(CHOICE, yookassa_test_payments, "YOOKASSA_TEST_PAYMENTS", "off", 0, 0, "off,on") \
     X(NUMBER, yookassa_timeout_ms, "YOOKASSA_TIMEOUT_MS", "10000", 100, 20000, "") \
     X(TEXT, payments_return_url, "PAYMENTS_RETURN_URL", "", 0, 0, "")
+/* clang-format on */
 
 /*
  * What the libraries of a handler read by themselves: libpq (a test compares with its own list),
  * OpenSSL, and the sanitizers of a build that has them.
  */
+/* clang-format off */
 #define CONFIG_LIBRARY_TABLE(X) \
     X("PGAPPNAME") X("PGCHANNELBINDING") X("PGCLIENTENCODING") X("PGCONNECT_TIMEOUT") \
     X("PGDATABASE") X("PGGSSENCMODE") X("PGGSSLIB") X("PGHOST") X("PGHOSTADDR") X("PGKRBSRVNAME") \

@@ -77,6 +77,16 @@ def test_no_other_variable_is_read():
     assert "`NOTIFY_SOCKET`" in PAGE and "`HOME`" in PAGE
 
 
+def test_libraries_read_what_the_page_says():
+    text = (ROOT / "common/base/config.h").read_text(encoding="utf-8")
+    body = text.split("#define CONFIG_LIBRARY_TABLE(X)")[1].split("/* clang-format on")[0]
+    names = re.findall(r'X\("(\w+)"\)', body)
+    assert len(names) == body.count("X(")
+    section = PAGE.split("**Libraries.**")[1].split("\n\n")[0]
+    for name in names:
+        assert name.startswith("PG") or f"`{name}`" in section, name
+
+
 def test_scripts_up_reads_what_the_page_lists():
     read = set(script_variables())
     assert set(SCRIPTS) <= read, f"not read: {set(SCRIPTS) - read}"
