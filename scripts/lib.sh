@@ -129,7 +129,7 @@ exec_as_run_user() {
 # Runs a command as the unprivileged user, with nothing of the caller's environment: what it is
 # (PGPORT, LC_ALL, secrets of other programs) must not change what an instance becomes.
 as_run_user() {
-    local home=${HOME:-/}
+    local home=~
     [ "$(id -u)" -ne 0 ] || home=/nonexistent
     (exec_as_run_user env -i PATH="$PATH" HOME="$home" LC_ALL=C.UTF-8 "$@")
 }
