@@ -77,7 +77,7 @@ def test_a_repair_beside_a_view_of_the_ledger(cluster, database, init_db):
 TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
           "payment_references", "payment_refunds", "payment_differences", "payment_windows",
           "user_tokens", "token_transactions", "token_holds", "service_keys", "plans",
-          "token_packages", "app_settings"]
+          "token_packages", "app_settings", "user_uploads"]
 
 
 def test_the_list_of_tables_is_complete(cluster, database):
