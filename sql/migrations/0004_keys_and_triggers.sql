@@ -104,10 +104,12 @@ CREATE INDEX IF NOT EXISTS token_transactions_history_idx
     ON token_transactions (user_id, created_at DESC, id DESC);
 
 -- A new account gets its balance and its welcome bonus.
+DROP TRIGGER IF EXISTS trigger_initialize_new_user ON users;
 CREATE TRIGGER trigger_initialize_new_user
     AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION public.initialize_new_user();
 
 -- Entries are written once. The triggers hold for every role, the owner's own mistakes included.
+DROP TRIGGER IF EXISTS trigger_token_transactions_append_only ON token_transactions;
 CREATE TRIGGER trigger_token_transactions_append_only
     BEFORE UPDATE OR DELETE ON token_transactions
     FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change();
