@@ -5,7 +5,7 @@
  * The supervisor binds each socket once and holds it for its own life, so a request that arrives
  * while no process runs waits in the listen queue. A process gets the socket on fd 0, its log on
  * fds 1 and 2, and says READY=1 on $NOTIFY_SOCKET (the sd_notify protocol) when it serves. A
- * program that serves no requests (payments-reconciler) leaves its socket alone.
+ * program that serves no requests (workers/) leaves its socket alone.
  *
  * Single-threaded: everything here is called from the one event loop of supervisor.c.
  */

@@ -7,8 +7,15 @@
  * a minute, and is then looked at again.
  */
 #include "base/limits.h"
+#include "observe/log.h"
 #include "process/worker_main.h"
 #include "services/reconcile_service.h"
+
+static void say_with_what(struct app *app)
+{
+    log_event(app->log, LOG_INFO, "reconciling",
+              LOG_STRING("provider", app->yookassa ? "configured" : "none"));
+}
 
 int main(void)
 {
@@ -25,6 +32,7 @@ int main(void)
         .name = "payments-reconciler",
         .duties = DUTIES,
         .duty_count = sizeof(DUTIES) / sizeof(DUTIES[0]),
+        .on_start = say_with_what,
         .idle_ms = RECONCILER_IDLE_MS,
         .stop_ms = RECONCILER_STOP_MS,
     };

@@ -42,7 +42,7 @@ bool route_is_personal(const struct route *route)
 
 void route_print(const struct route *route)
 {
-    printf("%-6s %-42s %-15s%s%s%s\n", route->method, route->path, ACCESS_NAMES[route->access],
+    printf("%-6s %-42s %s%s%s%s\n", route->method, route->path, ACCESS_NAMES[route->access],
            route->idempotent ? " key" : "", route->body ? " body" : "",
            route->payments ? " payments" : "");
 }

@@ -168,10 +168,10 @@ static bool send_all(struct response *response, bool with_length)
 {
     struct buffer *headers = &response->headers;
     struct text body = buffer_text(&response->body);
-    if (response->content_type)
-        response_header(response, "Content-Type", response->content_type);
     if (response->cache_control)
         response_header(response, "Cache-Control", response->cache_control);
+    if (response->content_type)
+        response_header(response, "Content-Type", response->content_type);
     if (with_length && response->status != 204)
         number_header(headers, TEXT_LITERAL("Content-Length: "), (int64_t)body.len);
     number_header(headers, TEXT_LITERAL("Status: "), response->status);

@@ -141,8 +141,8 @@ static void work_until_stopped(struct pool *pool, struct pool_thread *threads,
         log_event(log, LOG_ERROR, "cannot start", LOG_STRING("problem", "no thread"));
         _exit(EXIT_FAILURE); /* threads that did start use what would be torn down */
     }
-    log_event(log, LOG_INFO, "working", LOG_NUMBER("threads", pool->running),
-              LOG_STRING("provider", pool->app->yookassa ? "configured" : "none"));
+    if (pool->worker->on_start)
+        pool->worker->on_start(pool->app);
     notify_ready();
     while (sigwait(signals, &received) != 0)
         ;

@@ -29,6 +29,8 @@ struct worker {
     const char *name; /* of the executable */
     const struct worker_duty *duties;
     size_t duty_count;
+    /* Called once when all threads work, to log with what; NULL for nothing. */
+    void (*on_start)(struct app *app);
     int idle_ms;
     int stop_ms;
 };
