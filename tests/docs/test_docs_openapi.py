@@ -244,6 +244,7 @@ def test_numbers_of_limits():
 
 GOOD = {"success": True, "data": {"remaining": 59, "resetAt": "2026-11-22T22:53:30.427Z"}}
 HEADERS = {"X-Request-Id": "0" * 32, "Content-Type": "application/json; charset=utf-8",
+           "Cache-Control": "no-store",
            "RateLimit": "limit=60, remaining=59, reset=60"}
 
 
@@ -260,6 +261,7 @@ def test_checker_accepts_a_good_answer():
 @pytest.mark.parametrize("wrong", [
     {"remaining": "59"}, {"remaining": -1}, {"resetAt": "yesterday"}, {"extra": 1},
     {"status": 200}, {"headers": {"Content-Type": "application/json"}},
+    {"headers": {name: HEADERS[name] for name in HEADERS if name != "Cache-Control"}},
     {"headers": {**HEADERS, "Content-Type": "text/html"}},
     {"headers": {**HEADERS, "RateLimit": "60"}},
 ])
