@@ -1,7 +1,7 @@
 /* /api/generations: the history of generated images. */
-#include "http/page.h"
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "http/page.h"
 #include "services/generation_service.h"
 #include "services/usage_service.h"
 

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "observe/metrics.h"
 #include "endpoint/handler.h"
+#include "observe/metrics.h"
 #include "services/system_service.h"
 
 /* All series of one name together; gauges are left to /metrics. */

@@ -4,11 +4,11 @@
 #include "base/blocking.h"
 #include "base/clock.h"
 #include "base/public_id.h"
-#include "http/page.h"
-#include "observe/log.h"
 #include "endpoint/entry_json.h"
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "http/page.h"
+#include "observe/log.h"
 #include "services/ledger_service.h"
 #include "services/token_service.h"
 

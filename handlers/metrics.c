@@ -1,8 +1,8 @@
 /* /metrics: counters and timings of all handlers, for Prometheus. nginx serves it to loopback only.
  */
 #include "cache/cache.h"
-#include "observe/metrics.h"
 #include "endpoint/handler.h"
+#include "observe/metrics.h"
 
 static void set_cache_metrics(struct app *app)
 {

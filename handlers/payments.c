@@ -1,9 +1,9 @@
 /* /api/payments: packages of tokens bought by the caller; refunds by the operator. */
 #include "base/public_id.h"
-#include "http/page.h"
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
 #include "endpoint/payment_form.h"
+#include "http/page.h"
 #include "services/payment_service.h"
 #include "services/refund_service.h"
 

@@ -2,10 +2,10 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "http/page.h"
 #include "endpoint/entry_json.h"
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "http/page.h"
 #include "services/token_service.h"
 
 /* To the letter what clients of the original backend got; the caches of HTTP/1.0 as well. */
