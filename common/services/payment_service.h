@@ -15,7 +15,7 @@
 #include "base/uuid.h"
 #include "repositories/payment_repository.h"
 #include "services/account_service.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 enum { PAYMENT_STATUS_BYTES_MAX = 32 }; /* the longest is waiting_for_capture */
 

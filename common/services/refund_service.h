@@ -10,7 +10,7 @@
 #include "base/app.h"
 #include "base/error.h"
 #include "base/money.h"
-#include "services/operation.h"
+#include "base/operation.h"
 #include "services/payment_service.h"
 
 struct refund_order {

@@ -10,7 +10,7 @@
 #include "observe/metrics.h"
 #include "repositories/payment_repository.h"
 #include "services/cache_keys.h"
-#include "services/operation.h"
+#include "base/operation.h"
 #include "services/payment_provider.h"
 
 /* Ours, as found by what the provider has. */
