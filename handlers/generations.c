@@ -29,15 +29,19 @@ static enum error list_generations(struct app *app, struct request *request,
     struct account account;
     struct page page;
     struct generation_list list = {.count = 0};
-    int64_t total = -1;
     enum error err = caller_resolve(app, request, &account);
     if (!err)
         err = page_read(request, response, &page);
     if (err)
         return err;
-    total = page.before.total;
-    err = generation_service_list(app, &account, page.before.created_at, &page.before.id,
-                                  page.limit + 1, &list, &total);
+    int64_t total = page.before.total;
+    const struct row_page rows = {.before_created_at = page.before.created_at,
+                                  .before_id = page.before.id,
+                                  .limit = page.limit + 1};
+    if (total < 0)
+        err = generation_service_count(app, &account, &total);
+    if (!err)
+        err = generation_service_list(app, &account, &rows, &list);
     if (err)
         return err;
     bool more = list.count == (size_t)page.limit + 1;
@@ -88,32 +92,32 @@ static enum error create_generation(struct app *app, struct request *request,
 {
     struct account account;
     struct body *body = NULL;
-    struct new_generation draft = {.ip_address = request->client_address};
-    struct generation generation;
-    struct usage_outcome usage = {.used = 0};
     struct operation_key key;
+    struct generation_draft draft = {.generation.ip_address = request->client_address, .key = &key};
+    struct generation_recorded recorded = {.usage = {.used = 0}};
+    const struct usage_outcome *usage = &recorded.usage;
     enum error err = caller_resolve(app, request, &account);
     if (!err)
         err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
     if (!err)
         err = body_parse(request, response, &body);
     if (!err)
-        err = read_draft(body, &draft);
+        err = read_draft(body, &draft.generation);
     if (err)
         goto out;
-    draft.by_address = account.identity.kind == IDENTITY_DEVICE;
-    err = generation_service_record(app, &account, &draft, &key, &generation, &usage);
+    draft.generation.by_address = account.identity.kind == IDENTITY_DEVICE;
+    err = generation_service_record(app, &account, &draft, &recorded);
     if (err == ERROR_RATE_LIMITED)
         err =
-            response_rate_limited(response, usage.usage_limit, usage_service_wait_seconds(&usage));
+            response_rate_limited(response, usage->usage_limit, usage_service_wait_seconds(usage));
     if (err)
         goto out;
-    response_rate_limit(response, usage.usage_limit, usage.usage_limit - usage.used,
-                        usage_service_wait_seconds(&usage));
-    idempotency_replayed(response, usage.result == USAGE_REPLAYED);
+    response_rate_limit(response, usage->usage_limit, usage->usage_limit - usage->used,
+                        usage_service_wait_seconds(usage));
+    idempotency_replayed(response, usage->result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
     json_key(json, "generation");
-    write_generation(json, &generation);
+    write_generation(json, &recorded.generation);
     response_data_end(response);
 out:
     body_free(body);

@@ -98,7 +98,6 @@ static enum error answer_movement(struct response *response, int status, enum er
 /* A spend or a grant that no thread waits for. */
 struct posting {
     struct task task; /* first: what is left to do, when that may wait */
-    struct app *app;
     struct exchange *exchange;
     struct body *body; /* owned; the texts of the order are borrowed from it */
     struct ledger_order order;
@@ -119,7 +118,7 @@ static void finish_posting(struct task *task)
     struct posting *posting = (struct posting *)task;
     struct ledger_answer answer;
     log_set_request_id(posting->exchange->request->request_id);
-    enum error err = ledger_service_post_finish(posting->app, &posting->post, &answer);
+    enum error err = ledger_service_post_finish(&posting->post, &answer);
     end_posting(posting, answer_movement(posting->exchange->response, 201, err, &answer));
 }
 
@@ -139,7 +138,9 @@ static void post(struct app *app, struct exchange *exchange, bool grant)
         router_answer(exchange, ERROR_NO_MEMORY);
         return;
     }
-    *posting = (struct posting){.task.run = finish_posting, .app = app, .exchange = exchange};
+    *posting = (struct posting){.task.run = finish_posting,
+                                .exchange = exchange,
+                                .post = {.done = posted, .context = posting}};
     enum error err = begin(app, request, response,
                            grant ? SERVICE_SCOPE_GRANT : SERVICE_SCOPE_SPEND, &posting->call);
     if (!err)
@@ -149,8 +150,7 @@ static void post(struct app *app, struct exchange *exchange, bool grant)
     if (!err)
         err = read_kind(posting->body, grant, &posting->order);
     if (!err)
-        err = ledger_service_post_start(app, &posting->order, &posting->call.key, &posting->post,
-                                        posted, posting);
+        err = ledger_service_post_start(app, &posting->order, &posting->call.key, &posting->post);
     if (err)
         end_posting(posting, err);
 }
@@ -183,7 +183,7 @@ static enum error create_hold(struct app *app, struct request *request, struct r
     static const struct body_int_rule TTL = {
         .name = "ttlSeconds", .required = true, .least = 1, .most = HOLD_SECONDS_MAX};
     struct ledger_call call;
-    struct ledger_order order = {.amount = 0};
+    struct ledger_hold_order order = {.ttl_seconds = 0};
     struct ledger_hold hold = {.balance = 0};
     struct body *body = NULL;
     int64_t ttl = 0;
@@ -191,11 +191,12 @@ static enum error create_hold(struct app *app, struct request *request, struct r
     if (!err)
         err = body_parse(request, response, &body);
     if (!err)
-        err = read_order(body, response, &order);
+        err = read_order(body, response, &order.order);
     if (!err)
         err = body_int(body, &TTL, &ttl, NULL);
+    order.ttl_seconds = (int32_t)ttl;
     if (!err)
-        err = ledger_service_hold(app, &order, (int32_t)ttl, &call.key, &hold);
+        err = ledger_service_hold(app, &order, &call.key, &hold);
     if (err == ERROR_INSUFFICIENT_TOKENS) {
         response->has_balance = true;
         response->balance = hold.balance;
@@ -207,10 +208,10 @@ static enum error create_hold(struct app *app, struct request *request, struct r
 }
 
 /* The id of the path; one that is not of the right form names nothing. */
-static enum error read_id(const struct request *request, struct uuid *ret_user_id,
-                          struct uuid *ret_id)
+static enum error read_id(const struct request *request, struct ledger_key *ret_key)
 {
-    return public_id_parse(request->id, ret_user_id, ret_id) ? ERROR_OK : ERROR_NOT_FOUND;
+    return public_id_parse(request->id, &ret_key->user_id, &ret_key->id) ? ERROR_OK
+                                                                         : ERROR_NOT_FOUND;
 }
 
 static enum error capture_hold(struct app *app, struct request *request, struct response *response)
@@ -218,22 +219,21 @@ static enum error capture_hold(struct app *app, struct request *request, struct 
     static const struct body_int_rule AMOUNT = {.name = "amount", .least = 1, .most = INT32_MAX};
     struct ledger_call call;
     struct ledger_answer answer;
-    struct uuid user_id;
-    struct uuid hold_id;
+    struct ledger_capture capture;
     struct body *body = NULL;
     int64_t amount = 0;
     bool there = false;
     enum error err = begin(app, request, response, SERVICE_SCOPE_HOLD, &call);
     if (!err)
-        err = read_id(request, &user_id, &hold_id);
+        err = read_id(request, &capture.hold);
     if (!err)
         err = body_parse(request, response, &body);
     if (!err)
         err = body_int(body, &AMOUNT, &amount, &there);
     if (!err) {
         int32_t part = (int32_t)amount;
-        err = ledger_service_capture(app, &user_id, &hold_id, there ? &part : NULL, &call.key,
-                                     &answer);
+        capture.amount = there ? &part : NULL;
+        err = ledger_service_capture(app, &capture, &call.key, &answer);
         if (err == ERROR_INVALID_FIELD)
             err = response_invalid(response, err, "amount", "expected at most the hold");
         else
@@ -247,13 +247,12 @@ static enum error release_hold(struct app *app, struct request *request, struct 
 {
     struct ledger_call call;
     struct ledger_answer answer;
-    struct uuid user_id;
-    struct uuid hold_id;
+    struct ledger_key hold;
     enum error err = begin(app, request, response, SERVICE_SCOPE_HOLD, &call);
     if (!err)
-        err = read_id(request, &user_id, &hold_id);
+        err = read_id(request, &hold);
     if (!err)
-        err = ledger_service_release(app, &user_id, &hold_id, &answer);
+        err = ledger_service_release(app, &hold, &answer);
     if (err)
         return err;
     struct json_writer *json = response_data(response, 200);
@@ -266,14 +265,13 @@ static enum error reverse(struct app *app, struct request *request, struct respo
 {
     struct ledger_call call;
     struct ledger_answer answer = {.balance = 0};
-    struct uuid user_id;
-    struct uuid entry_id;
+    struct ledger_key entry;
     enum error err = begin(app, request, response, SERVICE_SCOPE_REVERSE, &call);
     if (!err)
-        err = read_id(request, &user_id, &entry_id);
+        err = read_id(request, &entry);
     if (err)
         return err;
-    err = ledger_service_reverse(app, &user_id, &entry_id, &call.key, &answer);
+    err = ledger_service_reverse(app, &entry, &call.key, &answer);
     return answer_movement(response, 201, err, &answer);
 }
 

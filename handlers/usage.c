@@ -47,7 +47,8 @@ static enum error record_usage(struct app *app, struct request *request, struct 
         err = body_text(body, &ACTION, &action);
     if (err)
         goto out;
-    err = usage_service_record(app, &account, action, request->client_address, &key, &outcome);
+    const struct usage_order order = {action, request->client_address, &key};
+    err = usage_service_record(app, &account, &order, &outcome);
     if (err == ERROR_RATE_LIMITED)
         err = response_rate_limited(response, outcome.usage_limit,
                                     usage_service_wait_seconds(&outcome));

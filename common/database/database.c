@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "database/bootstrap.h"
+#include "database/flight_internal.h"
 #include "database/pool.h"
 #include "database/rows_internal.h"
 #include "database/sqlstate.h"
@@ -20,8 +21,9 @@
 struct database {
     struct database_options options;
     struct pool *pool;
-    const char *schema_url;   /* for schema work; a pooler may forbid what that needs */
-    atomic_bool use_prepared; /* false from the first sign of a pooler that forbids it */
+    struct flight_queues *flights; /* owned; of the statements that fly */
+    const char *schema_url;        /* for schema work; a pooler may forbid what that needs */
+    atomic_bool use_prepared;      /* false from the first sign of a pooler that forbids it */
 
     pthread_mutex_t bootstrap_lock;  /* one bootstrap at a time in this process */
     atomic_uint_fast64_t bootstraps; /* that succeeded; raised under bootstrap_lock */
@@ -69,7 +71,10 @@ enum error database_open(const struct database_options *options, struct database
     database->options = *options;
     database->pool =
         pool_new(config_database_url(config), options->handler, (size_t)config->db_pool_size);
-    if (!database->pool) {
+    database->flights = flight_queues_new(database);
+    if (!database->pool || !database->flights) {
+        flight_queues_free(database->flights);
+        pool_free(database->pool);
         free(database);
         return ERROR_NO_MEMORY;
     }
@@ -96,6 +101,7 @@ void database_close(struct database *database)
 {
     if (!database)
         return;
+    flight_queues_free(database->flights);
     pool_free(database->pool);
     pthread_mutex_destroy(&database->bootstrap_lock);
     free(database);
@@ -321,8 +327,20 @@ static void observe(const struct execution *execution, int64_t duration_us)
               LOG_NUMBER("duration_ms", duration_us / 1000));
 }
 
+struct flight_queues *database_flight_queues(struct database *database)
+{
+    return database->flights;
+}
+
 enum error database_run(struct database *database, const struct statement *statement,
                         const struct param *params, struct rows **ret_rows)
+{
+    return statement->flight ? flight_run(database, statement, params, ret_rows)
+                             : database_run_alone(database, statement, params, ret_rows);
+}
+
+enum error database_run_alone(struct database *database, const struct statement *statement,
+                              const struct param *params, struct rows **ret_rows)
 {
     struct execution execution = {
         .database = database,

@@ -12,7 +12,6 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "outbound/yookassa.h"
-#include "repositories/flight_queue.h"
 
 /*
  * Where the shared segments are: SHARED_MEMORY, or a name that every handler of this user with the
@@ -79,11 +78,7 @@ static enum error open_parts(const struct app_needs *needs, struct app *app,
     if (err)
         return err;
     options.metrics = app->metrics;
-    err = database_open(&options, &app->database, problem);
-    if (err)
-        return err;
-    app->flights = flight_queues_new(app->database);
-    return app->flights ? ERROR_OK : ERROR_NO_MEMORY;
+    return database_open(&options, &app->database, problem);
 }
 
 enum error app_open(const char *name, const struct app_needs *needs, struct config *ret_config,
@@ -102,7 +97,6 @@ enum error app_open(const char *name, const struct app_needs *needs, struct conf
 
 void app_close(struct app *app)
 {
-    flight_queues_free(app->flights);
     database_close(app->database);
     yookassa_free(app->yookassa);
     clerk_free(app->clerk);

@@ -197,23 +197,30 @@ enum error payment_service_open(struct app *app, const struct payment_request *r
     return err;
 }
 
-static enum error create_once(struct app *app, const struct account *account,
-                              const struct payment_order *order, const struct operation_key *key,
-                              const struct price *price, struct payment_answer *ret_answer)
+struct creation {
+    const struct payment_order *order;
+    const struct operation_key *key;
+    const struct price *price;
+    struct payment_answer *answer; /* result */
+};
+
+static enum error create_once(struct app *app, const struct uuid *user_id, void *context)
 {
+    const struct creation *creation = context;
+    const struct payment_order *order = creation->order;
     char description[96];
-    snprintf(description, sizeof(description), "DreamLens: %d токенов", price->tokens);
+    snprintf(description, sizeof(description), "DreamLens: %d токенов", creation->price->tokens);
     struct payment_request request = {
-        .user_id = account->user_id,
-        .operation = operation_make(key, &account->user_id),
+        .user_id = *user_id,
+        .operation = operation_make(creation->key, user_id),
         .purpose = TEXT_LITERAL("tokens"),
         .token_package = order->package,
-        .price = price,
+        .price = creation->price,
         .description = text_from(description),
         .return_url = order->return_url,
         .receipt_email = order->receipt_email,
     };
-    return payment_service_open(app, &request, ret_answer);
+    return payment_service_open(app, &request, creation->answer);
 }
 
 enum error payment_service_create(struct app *app, struct account *account,
@@ -228,14 +235,10 @@ enum error payment_service_create(struct app *app, struct account *account,
     enum error err = payment_repository_package(app->database, order->package, &price, &found);
     if (err || !found)
         return err ? err : ERROR_INVALID_PACKAGE;
-    err = create_once(app, account, order, key, &price, ret_answer);
-    for (int i = 0; err == ERROR_USER_NOT_FOUND && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
-        if (!err)
-            err = create_once(app, account, order, key, &price, ret_answer);
-    }
+    struct creation creation = {order, key, &price, ret_answer};
+    err = account_service_retry(app, account, create_once, &creation);
     price_done(&price);
-    return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
+    return err;
 }
 
 enum error payment_service_get(struct app *app, const struct account *account,

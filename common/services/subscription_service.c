@@ -46,29 +46,36 @@ static enum error resume(struct app *app, const struct uuid *user_id, struct tex
     return err;
 }
 
-static enum error create_once(struct app *app, const struct account *account,
-                              const struct subscription_order *order, const struct price *price,
-                              const struct operation_key *key, bool *ret_resumed,
-                              struct payment_answer *ret_answer)
+struct creation {
+    const struct subscription_order *order;
+    const struct operation_key *key;
+    const struct price *price;
+    bool *resumed;                 /* result */
+    struct payment_answer *answer; /* result */
+};
+
+static enum error create_once(struct app *app, const struct uuid *user_id, void *context)
 {
+    const struct creation *creation = context;
+    const struct subscription_order *order = creation->order;
     char description[DESCRIPTION_SIZE];
     struct uuid subscription_id = uuid_new();
     struct payment_request request = {
-        .user_id = account->user_id,
-        .operation = operation_make(key, &account->user_id),
+        .user_id = *user_id,
+        .operation = operation_make(creation->key, user_id),
         .purpose = TEXT_LITERAL("subscription"),
         .plan = order->plan,
-        .price = price,
+        .price = creation->price,
         .subscription_id = &subscription_id,
         .description = describe(order->plan, description),
         .return_url = order->return_url,
         .receipt_email = order->receipt_email,
     };
     bool made;
-    enum error err = was_made(app, &account->user_id, &request.operation, &made);
+    enum error err = was_made(app, user_id, &request.operation, &made);
     if (!err && !made)
-        err = resume(app, &account->user_id, order->plan, ret_resumed);
-    return err || *ret_resumed ? err : payment_service_open(app, &request, ret_answer);
+        err = resume(app, user_id, order->plan, creation->resumed);
+    return err || *creation->resumed ? err : payment_service_open(app, &request, creation->answer);
 }
 
 enum error subscription_service_create(struct app *app, struct account *account,
@@ -84,14 +91,10 @@ enum error subscription_service_create(struct app *app, struct account *account,
     enum error err = payment_repository_plan(app->database, order->plan, &price, &found);
     if (err || !found)
         return err ? err : ERROR_INVALID_PARAMETER;
-    err = create_once(app, account, order, &price, key, ret_resumed, ret_answer);
-    for (int i = 0; err == ERROR_USER_NOT_FOUND && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
-        if (!err)
-            err = create_once(app, account, order, &price, key, ret_resumed, ret_answer);
-    }
+    struct creation creation = {order, key, &price, ret_resumed, ret_answer};
+    err = account_service_retry(app, account, create_once, &creation);
     price_done(&price);
-    return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
+    return err;
 }
 
 enum error subscription_service_cancel(struct app *app, const struct account *account,
