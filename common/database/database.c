@@ -168,11 +168,8 @@ static enum error ensure_schema(struct database *database, uint64_t seen)
 /* A statement on its way through its attempts. */
 struct execution {
     struct database *database;
-    const struct statement *statement;
-    const struct param *params;
-    int64_t deadline_ms;
-    bool prepared;      /* whether the last attempt was by name */
-    bool unanswered;    /* an attempt had no answer: it may have been carried out */
+    struct connection_request request; /* prepared: whether the last attempt was by name */
+    bool unanswered;                   /* an attempt had no answer: it may have been carried out */
     struct reply reply; /* of the last attempt; its result is owned until handed out */
     char problem[256];  /* why it could not connect */
 };
@@ -184,23 +181,22 @@ static enum error attempt(struct execution *execution)
     struct connection *connection;
     int64_t before_us = clock_monotonic_us();
     execution->reply = (struct reply){.ok = false};
-    enum error err =
-        pool_acquire(database->pool, execution->deadline_ms, &connection, execution->problem);
+    enum error err = pool_acquire(database->pool, execution->request.deadline_ms, &connection,
+                                  execution->problem);
     metric_observe_us(database->pool_wait, (uint64_t)(clock_monotonic_us() - before_us));
     if (err == ERROR_OVERLOADED)
         metric_add(database->pool_timeouts, 1);
     if (err)
         return err;
-    execution->prepared = atomic_load(&database->use_prepared);
-    connection_run(connection, execution->statement, execution->params, execution->prepared,
-                   execution->deadline_ms, &execution->reply);
+    execution->request.prepared = atomic_load(&database->use_prepared);
+    connection_run(connection, &execution->request, &execution->reply);
     const struct reply *reply = &execution->reply;
     if (!reply->ok) {
         struct failure_class class =
             sqlstate_classify(reply->has_sqlstate ? reply->sqlstate : NULL);
         /* In mode "prepared" a lost name is made again on a new connection. */
         connection->broken = connection->broken || class.drop_connection ||
-                             (class.failure == FAILURE_PREPARED && execution->prepared);
+                             (class.failure == FAILURE_PREPARED && execution->request.prepared);
         if (connection->broken)
             metric_add(database->reconnects, 1);
     }
@@ -212,7 +208,7 @@ static void count_failure(struct execution *execution, const char *sqlstate)
 {
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "query=\"%s\",sqlstate=\"%s\"",
-             execution->statement->query->name, sqlstate);
+             execution->request.statement->query->name, sqlstate);
     metric_add(
         metrics_series(execution->database->options.metrics, "db_query_errors_total", labels), 1);
 }
@@ -221,7 +217,7 @@ static enum error log_failure(struct execution *execution, enum error err)
 {
     const struct reply *reply = &execution->reply;
     log_event(execution->database->options.log, LOG_ERROR, "statement failed",
-              LOG_STRING("query", execution->statement->query->name),
+              LOG_STRING("query", execution->request.statement->query->name),
               LOG_STRING("sqlstate", reply->has_sqlstate ? reply->sqlstate : "none"),
               LOG_STRING("problem", execution->problem));
     return err;
@@ -235,7 +231,7 @@ static bool back_off(const struct execution *execution, int n)
     (void)!getrandom(&noise, sizeof(noise), GRND_NONBLOCK);
     int64_t full_ms = (int64_t)RETRY_FIRST_DELAY_MS << (n - 1);
     int64_t delay_ms = full_ms / 2 + full_ms * noise / (2 * UINT16_MAX);
-    if (clock_monotonic_ms() + delay_ms >= execution->deadline_ms)
+    if (clock_monotonic_ms() + delay_ms >= execution->request.deadline_ms)
         return false;
     metric_add(execution->database->retries, 1);
     clock_sleep_ms(delay_ms);
@@ -281,7 +277,7 @@ static enum error run_until_settled(struct execution *execution)
             return log_failure(execution, ERROR_DATABASE_BUSY);
         case FAILURE_PREPARED:
             /* Nothing ran. Unnamed statements need no memory of the server's. */
-            if (!execution->prepared ||
+            if (!execution->request.prepared ||
                 database->options.config->db_prepared != CONFIG_PREPARED_AUTO)
                 failures++;
             else
@@ -294,7 +290,8 @@ static enum error run_until_settled(struct execution *execution)
             if (err)
                 return log_failure(execution, err);
             /* An adopted database takes its time once; the statement gets its own again. */
-            execution->deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms;
+            execution->request.deadline_ms =
+                clock_monotonic_ms() + database->options.config->db_timeout_ms;
             continue;
         case FAILURE_TRANSIENT:
             execution->unanswered = execution->unanswered || !err;
@@ -310,8 +307,8 @@ static enum error run_until_settled(struct execution *execution)
 static void observe(const struct execution *execution, int64_t duration_us)
 {
     struct database *database = execution->database;
-    const char *name = execution->statement->query->name;
-    struct metric *_Atomic *slot = &database->durations[execution->statement->query->index];
+    const char *name = execution->request.statement->query->name;
+    struct metric *_Atomic *slot = &database->durations[execution->request.statement->query->index];
     struct metric *duration = atomic_load_explicit(slot, memory_order_relaxed);
     if (!duration) {
         char labels[METRIC_LABELS_BYTES_MAX];
@@ -344,9 +341,9 @@ enum error database_run_alone(struct database *database, const struct statement 
 {
     struct execution execution = {
         .database = database,
-        .statement = statement,
-        .params = params,
-        .deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms,
+        .request = {.statement = statement,
+                    .params = params,
+                    .deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms},
     };
     for (int i = 0; i < statement->param_count; i++)
         assert(params[i].type == statement->params[i]);
