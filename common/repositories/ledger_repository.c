@@ -69,18 +69,23 @@ static void bind_movement(const struct movement *movement,
     ret_params[5] = PARAM_REQUEST_HASH(movement->operation);
 }
 
-static void fill_request(const struct movement *movement, struct movement_request *ret_request)
+static void fill_request(const struct movement *movement, struct movement_request *request)
 {
-    bind_movement(movement, ret_request->params);
-    ret_request->item = (struct flight_item){.statement = &POST, .params = ret_request->params};
+    bind_movement(movement, request->params);
+    request->item = (struct flight_item){.statement = &POST, .params = request->params};
 }
 
 enum error ledger_repository_post_start(struct database *database, const struct movement *movement,
-                                        struct movement_request *request,
-                                        const struct flight_listener *listener)
+                                        struct movement_request *request)
 {
+    const struct flight_listener listener = {.done = request->done, .context = request->context};
     fill_request(movement, request);
-    return flight_start(database, &request->item, listener);
+    return flight_start(database, &request->item, &listener);
+}
+
+bool ledger_repository_post_waits(const struct movement_request *request)
+{
+    return flight_waits(&request->item);
 }
 
 enum error ledger_repository_post_finish(struct database *database,

@@ -54,20 +54,24 @@ struct movement_answer {
 
 enum { MOVEMENT_PARAMS = 6 };
 
-/* A movement on its way; the repository's own. */
+/* A movement on its way. The first two are the caller's, the others the repository's own. */
 struct movement_request {
+    void (*done)(void *context);
+    void *context;
     struct flight_item item;
     struct param params[MOVEMENT_PARAMS];
 };
 
 /*
- * Starts a movement and does not wait for it: flight_start says when the listener hears of it, and
- * flight_waits of request->item whether the matching _finish waits. movement: its texts and request
- * are the caller's until then.
+ * Starts a movement and does not wait for it: request->done is called with its context once it was
+ * tried, perhaps before the return and perhaps by a thread that must not be made to wait. The
+ * texts of movement and request are kept until _finish returns. An error: nothing was sent and done
+ * is not called.
  */
 enum error ledger_repository_post_start(struct database *database, const struct movement *movement,
-                                        struct movement_request *request,
-                                        const struct flight_listener *listener) MUST_CHECK;
+                                        struct movement_request *request) MUST_CHECK;
+/* After done: whether _finish has to wait for the database. */
+bool ledger_repository_post_waits(const struct movement_request *request);
 /* ERROR_CONFLICT: its id exists; see ledger_repository_entry. */
 enum error ledger_repository_post_finish(struct database *database,
                                          struct movement_request *request,

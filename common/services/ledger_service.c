@@ -141,14 +141,15 @@ static enum error settle(struct app *app, struct movement_item *item,
 enum error ledger_service_post_start(struct app *app, const struct ledger_order *order,
                                      const struct operation_key *key, struct ledger_post *post)
 {
-    const struct flight_listener listener = {.done = post->done, .context = post->context};
     const struct cache_key balance = cache_keys_balance(&order->user_id);
     post->app = app;
     post->item = (struct movement_item){.movement = movement_of(order, key)};
+    post->request.done = post->done;
+    post->request.context = post->context;
     post->taken = false;
     cache_write_begin(app->cache, &balance, &post->write);
-    enum error err = ledger_repository_post_start(app->database, &post->item.movement,
-                                                  &post->request, &listener);
+    enum error err =
+        ledger_repository_post_start(app->database, &post->item.movement, &post->request);
     if (err)
         cache_write_end(app->cache, &post->write);
     return err;
@@ -166,7 +167,7 @@ static void take_answer(struct ledger_post *post)
 bool ledger_service_post_waits(struct ledger_post *post)
 {
     const struct movement_item *item = &post->item;
-    if (flight_waits(&post->request.item))
+    if (ledger_repository_post_waits(&post->request))
         return true;
     take_answer(post);
     return item->err == ERROR_CONFLICT ||
