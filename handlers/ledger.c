@@ -208,7 +208,7 @@ static enum error create_hold(struct app *app, struct request *request, struct r
 }
 
 /* The id of the path; one that is not of the right form names nothing. */
-static enum error read_id(const struct request *request, struct ledger_key *ret_key)
+static enum error read_id(const struct request *request, struct row_key *ret_key)
 {
     return public_id_parse(request->id, &ret_key->user_id, &ret_key->id) ? ERROR_OK
                                                                          : ERROR_NOT_FOUND;
@@ -247,7 +247,7 @@ static enum error release_hold(struct app *app, struct request *request, struct 
 {
     struct ledger_call call;
     struct ledger_answer answer;
-    struct ledger_key hold;
+    struct row_key hold;
     enum error err = begin(app, request, response, SERVICE_SCOPE_HOLD, &call);
     if (!err)
         err = read_id(request, &hold);
@@ -265,7 +265,7 @@ static enum error reverse(struct app *app, struct request *request, struct respo
 {
     struct ledger_call call;
     struct ledger_answer answer = {.balance = 0};
-    struct ledger_key entry;
+    struct row_key entry;
     enum error err = begin(app, request, response, SERVICE_SCOPE_REVERSE, &call);
     if (!err)
         err = read_id(request, &entry);

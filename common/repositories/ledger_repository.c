@@ -132,7 +132,7 @@ STATEMENT(ENTRY, .query = &query_ledger_entry, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, balance, INT4)));
 
-enum error ledger_repository_entry(struct database *database, const struct ledger_key *entry,
+enum error ledger_repository_entry(struct database *database, const struct row_key *entry,
                                    int32_t *ret_balance, bool *ret_found)
 {
     const struct param params[] = {PARAM_UUID(entry->user_id), PARAM_UUID(entry->id)};
@@ -223,7 +223,7 @@ STATEMENT(RELEASE, .query = &query_hold_release, .kind = STATEMENT_WRITE,
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, outcome, TEXT),
                             COLUMN(struct answer_row, balance, INT4)));
 
-enum error ledger_repository_release(struct database *database, const struct ledger_key *hold,
+enum error ledger_repository_release(struct database *database, const struct row_key *hold,
                                      struct movement_answer *ret_answer)
 {
     const struct param params[] = {PARAM_UUID(hold->user_id), PARAM_UUID(hold->id)};

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "database/flight.h"
+#include "repositories/row_key.h"
 
 struct database;
 struct rows;
@@ -31,11 +32,6 @@ enum ledger_outcome {
     LEDGER_TOO_MUCH,     /* more than the hold */
     LEDGER_ALREADY_REVERSED,
     LEDGER_NO_ACCOUNT,
-};
-
-/* Names an entry or a hold. */
-struct ledger_key {
-    struct uuid user_id, id;
 };
 
 struct movement {
@@ -93,7 +89,7 @@ enum error ledger_repository_post_many(struct database *database, struct movemen
                                        size_t count) MUST_CHECK;
 
 /* The answer an entry was made with: balance. ret_found false: there is no such entry. */
-enum error ledger_repository_entry(struct database *database, const struct ledger_key *entry,
+enum error ledger_repository_entry(struct database *database, const struct row_key *entry,
                                    int32_t *ret_balance, bool *ret_found) MUST_CHECK;
 
 struct reversal {
@@ -130,7 +126,7 @@ enum error ledger_repository_hold(struct database *database, const struct new_ho
                                   struct hold_answer *ret_answer) MUST_CHECK;
 
 struct capture {
-    struct ledger_key hold;
+    struct row_key hold;
     bool whole; /* else amount */
     int32_t amount;
     struct operation operation;
@@ -139,7 +135,7 @@ struct capture {
 enum error ledger_repository_capture(struct database *database, const struct capture *capture,
                                      struct movement_answer *ret_answer) MUST_CHECK;
 
-enum error ledger_repository_release(struct database *database, const struct ledger_key *hold,
+enum error ledger_repository_release(struct database *database, const struct row_key *hold,
                                      struct movement_answer *ret_answer) MUST_CHECK;
 
 /* Releases expired holds of up to limit accounts. */

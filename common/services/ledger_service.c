@@ -97,7 +97,7 @@ static struct movement movement_of(const struct ledger_order *order,
 static enum error find_done(struct app *app, struct movement_item *item)
 {
     if (item->err == ERROR_CONFLICT) {
-        const struct ledger_key entry = {item->movement.user_id, item->movement.operation.id};
+        const struct row_key entry = {item->movement.user_id, item->movement.operation.id};
         bool found = false;
         item->err = ledger_repository_entry(app->database, &entry, &item->answer.balance, &found);
         item->answer.outcome = found ? LEDGER_DONE : LEDGER_NO_ACCOUNT;
@@ -261,7 +261,7 @@ enum error ledger_service_hold(struct app *app, const struct ledger_hold_order *
 static enum error find_owner(struct app *app, const struct uuid *asked_for,
                              struct ledger_answer *answer)
 {
-    const struct ledger_key entry = {*asked_for, answer->entry_id};
+    const struct row_key entry = {*asked_for, answer->entry_id};
     int32_t balance;
     bool found = false;
     if (!answer->replayed || uuid_equal(asked_for, &answer->user_id))
@@ -310,7 +310,7 @@ enum error ledger_service_capture(struct app *app, const struct ledger_capture *
 }
 
 struct releasing {
-    struct ledger_key hold;
+    struct row_key hold;
     struct movement_answer answer; /* result */
 };
 
@@ -322,7 +322,7 @@ static enum error release_once(struct app *app, const struct uuid *user_id, void
     return missing(err, releasing->answer.outcome);
 }
 
-enum error ledger_service_release(struct app *app, const struct ledger_key *hold,
+enum error ledger_service_release(struct app *app, const struct row_key *hold,
                                   struct ledger_answer *ret_answer)
 {
     struct uuid owner = hold->user_id;
@@ -352,7 +352,7 @@ static enum error reverse_once(struct app *app, const struct uuid *user_id, void
     return missing(err, reversing->answer.outcome);
 }
 
-enum error ledger_service_reverse(struct app *app, const struct ledger_key *entry,
+enum error ledger_service_reverse(struct app *app, const struct row_key *entry,
                                   const struct operation_key *key, struct ledger_answer *ret_answer)
 {
     struct uuid owner = entry->user_id;

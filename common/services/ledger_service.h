@@ -98,7 +98,7 @@ enum error ledger_service_hold(struct app *app, const struct ledger_hold_order *
                                struct ledger_hold *ret_hold) MUST_CHECK;
 
 struct ledger_capture {
-    struct ledger_key hold;
+    struct row_key hold;
     const int32_t *amount; /* NULL: the whole hold */
 };
 
@@ -111,11 +111,11 @@ enum error ledger_service_capture(struct app *app, const struct ledger_capture *
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* Releasing twice is fine. ERROR_HOLD_NOT_PENDING: it was captured. ERROR_NOT_FOUND. */
-enum error ledger_service_release(struct app *app, const struct ledger_key *hold,
+enum error ledger_service_release(struct app *app, const struct row_key *hold,
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* ERROR_ALREADY_REVERSED, ERROR_NOT_FOUND, else as ledger_service_post_finish. */
-enum error ledger_service_reverse(struct app *app, const struct ledger_key *entry,
+enum error ledger_service_reverse(struct app *app, const struct row_key *entry,
                                   const struct operation_key *key,
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 

@@ -39,59 +39,64 @@ static enum error resume(struct app *app, const struct uuid *user_id, struct tex
         if (!list.items[0].cancel_at_period_end)
             err = ERROR_SUBSCRIPTION_ACTIVE;
         else
-            err = subscription_repository_cancel(app->database, user_id, &list.items[0].id, false,
-                                                 ret_resumed);
+            err = subscription_repository_cancel(
+                app->database,
+                &(struct subscription_cancellation){
+                    .user_id = *user_id, .only_id = &list.items[0].id, .cancel = false},
+                ret_resumed);
     }
     subscription_list_done(&list);
     return err;
 }
 
 struct creation {
-    const struct subscription_order *order;
+    struct payment_request request; /* without what depends on who the account is now */
     const struct operation_key *key;
-    const struct price *price;
-    bool *resumed;                 /* result */
-    struct payment_answer *answer; /* result */
+    struct subscription_answer *answer; /* result */
 };
 
 static enum error create_once(struct app *app, const struct uuid *user_id, void *context)
 {
-    const struct creation *creation = context;
-    const struct subscription_order *order = creation->order;
-    char description[DESCRIPTION_SIZE];
+    struct creation *creation = context;
+    struct payment_request *request = &creation->request;
+    struct subscription_answer *answer = creation->answer;
     struct uuid subscription_id = uuid_new();
-    struct payment_request request = {
-        .user_id = *user_id,
-        .operation = operation_make(creation->key, user_id),
-        .purpose = TEXT_LITERAL("subscription"),
-        .plan = order->plan,
-        .price = creation->price,
-        .subscription_id = &subscription_id,
-        .description = describe(order->plan, description),
-        .return_url = order->return_url,
-        .receipt_email = order->receipt_email,
-    };
     bool made;
-    enum error err = was_made(app, user_id, &request.operation, &made);
+    request->user_id = *user_id;
+    request->operation = operation_make(creation->key, user_id);
+    request->subscription_id = &subscription_id;
+    enum error err = was_made(app, user_id, &request->operation, &made);
     if (!err && !made)
-        err = resume(app, user_id, order->plan, creation->resumed);
-    return err || *creation->resumed ? err : payment_service_open(app, &request, creation->answer);
+        err = resume(app, user_id, request->plan, &answer->resumed);
+    return err || answer->resumed ? err : payment_service_open(app, request, &answer->payment);
 }
 
 enum error subscription_service_create(struct app *app, struct account *account,
                                        const struct subscription_order *order,
-                                       const struct operation_key *key, bool *ret_resumed,
-                                       struct payment_answer *ret_answer)
+                                       struct subscription_answer *ret_answer)
 {
     struct price price = {.rows = NULL};
+    char description[DESCRIPTION_SIZE];
     bool found = false;
-    *ret_resumed = false;
+    *ret_answer = (struct subscription_answer){.resumed = false};
     if (!app->yookassa)
         return ERROR_PAYMENTS_NOT_CONFIGURED;
-    enum error err = payment_repository_plan(app->database, order->plan, &price, &found);
+    enum error err = price_repository_find_plan(app->database, order->plan, &price, &found);
     if (err || !found)
         return err ? err : ERROR_INVALID_PARAMETER;
-    struct creation creation = {order, key, &price, ret_resumed, ret_answer};
+    struct creation creation = {
+        .request =
+            {
+                .purpose = TEXT_LITERAL("subscription"),
+                .plan = order->plan,
+                .price = &price,
+                .description = describe(order->plan, description),
+                .return_url = order->return_url,
+                .receipt_email = order->receipt_email,
+            },
+        .key = order->key,
+        .answer = ret_answer,
+    };
     err = account_service_retry(app, account, create_once, &creation);
     price_done(&price);
     return err;
@@ -101,8 +106,8 @@ enum error subscription_service_cancel(struct app *app, const struct account *ac
                                        struct subscription_list *ret_list)
 {
     bool found = false;
-    enum error err =
-        subscription_repository_cancel(app->database, &account->user_id, NULL, true, &found);
+    const struct subscription_cancellation wanted = {.user_id = account->user_id, .cancel = true};
+    enum error err = subscription_repository_cancel(app->database, &wanted, &found);
     if (err || !found)
         return err ? err : ERROR_NOT_FOUND;
     err = subscription_repository_current(app->database, &account->user_id, ret_list);
@@ -156,7 +161,7 @@ enum error subscription_service_renew(struct app *app, const struct subscription
 {
     struct price price = {.rows = NULL};
     bool found = false;
-    enum error err = payment_repository_plan(app->database, subscription->plan, &price, &found);
+    enum error err = price_repository_find_plan(app->database, subscription->plan, &price, &found);
     if (err)
         return err;
     err = found ? renew_at(app, subscription, &price) : ERROR_NOT_FOUND;
@@ -168,6 +173,7 @@ enum error subscription_service_renew(struct app *app, const struct subscription
               LOG_STRING("cause", found ? "no address for the receipt" : "plan is not sold"),
               LOG_TEXT("plan", subscription->plan));
     /* By its id: the person may have begun another one meanwhile. */
-    return subscription_repository_cancel(app->database, &subscription->user_id, &subscription->id,
-                                          true, &found);
+    const struct subscription_cancellation wanted = {
+        .user_id = subscription->user_id, .only_id = &subscription->id, .cancel = true};
+    return subscription_repository_cancel(app->database, &wanted, &found);
 }
