@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
+from tests.handlers.test_generations import IMAGE
 from tests.support.postgres import Cluster, Template, database_name
 from tests.support.process import wait_until
 from tests.support.proxy import PostgresProxy, bind_of

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
-from tests.integration.test_operations import metrics, total
+from tests.handlers.test_generations import IMAGE
+from tests.edge.test_operations import metrics, total
 from tests.support.fastcgi import Closed
 from tests.support.process import HANDLERS, alive, wait_until
 from tests.support.stack import new_device

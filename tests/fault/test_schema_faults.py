@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.errors
 import pytest
 
-from tests.integration.test_generations import IMAGE
+from tests.handlers.test_generations import IMAGE
 from tests.support.fastcgi import plain_cgi
 from tests.support.postgres import database_name
 from tests.support.process import wait_until

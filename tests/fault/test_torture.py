@@ -18,7 +18,7 @@ import signal
 
 import pytest
 
-from tests.integration.test_ledger import ALL_SCOPES, Issuer
+from tests.handlers.test_ledger import ALL_SCOPES, Issuer
 from tests.support.books import BROKEN_BOOKS
 from tests.support.movements import WRONG_HOLDS
 from tests.support.process import HANDLERS, REPOSITORY

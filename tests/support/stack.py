@@ -91,7 +91,7 @@ class Client:
         self.stack = stack
         self.device = None if anonymous else device or new_device()
         # Where it calls from; None for an address of the device's own, because devices of one
-        # address share a limit (tests/integration/test_limits_by_address.py is about that).
+        # address share a limit (tests/edge/test_limits_by_address.py is about that).
         self.address = None
         self.connection = None
 

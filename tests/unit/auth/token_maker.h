@@ -1,6 +1,6 @@
 /*
  * RSA keys and tokens made with them, for unit tests. Tokens of an independent library are in
- * tests/integration/test_clerk.py; here is what needs no Node: text in, token out.
+ * tests/edge/test_clerk.py; here is what needs no Node: text in, token out.
  */
 #pragma once
 

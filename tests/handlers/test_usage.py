@@ -4,8 +4,8 @@ import datetime
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
-from tests.integration.test_tokens import TIME
+from tests.handlers.test_generations import IMAGE
+from tests.handlers.test_tokens import TIME
 
 
 def parse(time):

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
+from tests.handlers.test_generations import IMAGE
 from tests.support.fastcgi import Handler
 from tests.support.stack import new_device
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
+from tests.handlers.test_generations import IMAGE
 from tests.support.fastcgi import Handler
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import database_name

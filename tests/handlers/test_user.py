@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tests.integration.test_generations import IMAGE, fill_history
+from tests.handlers.test_generations import IMAGE, fill_history
 from tests.support.fastcgi import (PARAMS, STDIN, Handler, begin, name_values, parameters,
                                    stream)
 from tests.support.process import resident_kib

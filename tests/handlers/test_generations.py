@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from tests.integration.test_tokens import TIME, pages
+from tests.handlers.test_tokens import TIME, pages
 
 IMAGE = "https://images.example/1.png"
 

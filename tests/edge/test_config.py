@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
+from tests.handlers.test_generations import IMAGE
 from tests.support.fastcgi import plain_cgi
 from tests.support.process import HANDLERS, REPOSITORY
 from tests.support.stack import SECRET, Stack, new_device

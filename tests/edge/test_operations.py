@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
-from tests.integration.test_tokens import TIME
+from tests.handlers.test_generations import IMAGE
+from tests.handlers.test_tokens import TIME
 from tests.support.postgres import database_name
 from tests.support.process import HANDLERS, wait_until
 from tests.support.stack import SECRET

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.integration.test_contract import raw
-from tests.integration.test_generations import IMAGE
+from tests.edge.test_contract import raw
+from tests.handlers.test_generations import IMAGE
 from tests.support.stack import SECRET
 
 BAD_JSON = [

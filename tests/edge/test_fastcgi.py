@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.integration.test_generations import IMAGE
+from tests.handlers.test_generations import IMAGE
 from tests.support.fastcgi import (ABORT_REQUEST, PARAMS, STDIN, Closed, Connection, Handler,
                                    begin, name_values, parameters, record, stream)
 from tests.support.process import alive, resident_kib, wait_until
