@@ -70,7 +70,7 @@ all: $(HANDLERS) $(TOOLS) $(SUPERVISOR)
 
 help:
 	@echo 'make [MODE=release|asan|tsan|fuzz] [WERROR=1] [all|unit|fuzz|clean]'
-	@echo '  all    the library, every handler of handlers/*.c and the supervisor, in build/MODE/bin'
+	@echo '  all    every handler and tool, and the supervisor, in build/MODE/bin'
 	@echo '  unit   the unit tests, in build/MODE/tests/unit'
 	@echo '  fuzz   the fuzzing drivers, in build/MODE/tests/fuzz'
 	@echo '  clean  removes build/'
@@ -156,4 +156,5 @@ clean:
 .SECONDARY:
 -include $(COMMON_OBJECTS:.o=.d) $(HANDLER_SOURCES:%.c=$(OUT)/obj/%.d) \
 	$(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) $(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) \
-	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(FAILING_MALLOC:.so=.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)
+	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(FAILING_MALLOC:.so=.d) \
+	$(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)
