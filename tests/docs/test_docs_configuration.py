@@ -13,7 +13,7 @@ INTERNAL = {"RUN_DIR", "HANDLER"}
 
 def table(heading):
     """variable -> the cells of its row: meaning, default, example, refused."""
-    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = re.split(r"\n###? ", PAGE.split(f"\n## {heading}\n")[1])[0]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")]
             for line in section.splitlines() if line.startswith("| `")]
     assert rows and all(len(row) == 5 for row in rows), [row for row in rows if len(row) != 5]
