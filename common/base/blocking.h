@@ -1,11 +1,11 @@
 /*
- * What a thread that serves many requests is told by the code it runs, which does not know it.
+ * Code that is about to wait says so here, and a serve loop that it does not know hears it.
  *
- * blocking_begin: what is about to wait says so first, and another thread takes over what this one
- * should not keep meanwhile. Said by the pool of connections, the coalescer, the HTTP client, the
- * key set of Clerk and clock_sleep_ms; whatever waits in another way for more than a moment says it
- * itself. blocking_run: work that may wait, or that another thread may as well do. blocking_defer:
- * work to do meanwhile.
+ * blocking_begin: the caller is about to wait, and another thread takes over the work that this one
+ * should not keep meanwhile. The pool of connections, the coalescer, the HTTP client, the key set
+ * of Clerk and clock_sleep_ms call it. Code that waits in another way for more than a moment calls
+ * it too. blocking_run: work that may wait, or that another thread may as well do. blocking_defer:
+ * work for the time of the wait.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
 
 /* Work for any thread. The memory is the caller's, until run is called with it. */
 struct task {
-    struct task *next; /* of whoever keeps it until then */
+    struct task *next; /* for the list that keeps it until then */
     void (*run)(struct task *task);
 };
 
@@ -30,15 +30,15 @@ void blocking_begin(void);
 /* Has another thread run the task. False: there is no other one, the caller runs it itself. */
 bool blocking_run(struct task *task) MUST_CHECK;
 
-/* What the two call in the calling thread, kept by pointer; NULL for nothing, as at first. */
+/* Sets what these two do in the calling thread. Kept by pointer; NULL, as at first: nothing. */
 void blocking_set(const struct blocking_hooks *hooks, void *context);
 
 /*
- * Leaves a task, one at a time, for the calling thread itself: it runs in the next blocking_idle,
- * when there is nothing to do but wait for what was sent.
+ * Leaves a task, one at a time, for the calling thread itself. It runs in the next blocking_idle,
+ * when the thread has nothing to do but to wait for an answer.
  */
 void blocking_defer(struct task *task);
 
-/* Runs what was deferred, if anything still is. Said by the pool and by connections before they
- * wait, and by whoever deferred when its own work is done. */
+/* Runs the deferred task, if there is one. The pool and connections call it before they wait, and
+ * the code that deferred the task calls it when its own work is done. */
 void blocking_idle(void);
