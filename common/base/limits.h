@@ -64,8 +64,7 @@ enum {
     SUBSCRIPTIONS_MAX = 100,              /* of one account, in an answer: 8 years of months */
     LISTING_SECONDS = 60,                 /* between listings of the provider's payments */
     LISTING_OVERLAP_SECONDS = 600,        /* clocks that differ, and objects that show up late */
-    LISTING_LAG_SECONDS_MAX =
-        3 * 86400, /* for objects that could not be booked; then only the log has them */
+    LISTING_LAG_SECONDS_MAX = 3 * 86400,  /* for unbooked objects; then only the log has them */
     LISTING_LEASE_SECONDS = 120,
     LISTING_PAGES_MAX = 10000,           /* of 100: a million since the last time */
     CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */
