@@ -40,7 +40,7 @@ ifeq ($(CFLAGS_$(MODE)),)
 $(error MODE=$(MODE) is not known: expected release, asan, tsan or fuzz)
 endif
 
-CPPFLAGS += -D_GNU_SOURCE -Icommon -I$(OUT)/gen -MMD -MP
+CPPFLAGS += -D_GNU_SOURCE -Icommon -I. -I$(OUT)/gen -MMD -MP
 CFLAGS += -std=gnu11 -pthread $(CFLAGS_$(MODE)) $(WARNINGS) $(PACKAGE_CFLAGS)
 LDFLAGS += -pthread $(LDFLAGS_$(MODE))
 
@@ -59,6 +59,8 @@ COMMON_OBJECTS := $(COMMON_SOURCES:%.c=$(OUT)/obj/%.o) \
 HANDLERS := $(HANDLER_SOURCES:handlers/%.c=$(OUT)/bin/%)
 TOOLS := $(TOOL_SOURCES:tools/%.c=$(OUT)/bin/%)
 SUPERVISOR := $(OUT)/bin/supervisor
+# All but its main function: what its unit tests link.
+SUPERVISOR_OBJECTS := $(filter-out %/main.o,$(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.o))
 UNIT_TESTS := $(UNIT_SOURCES:tests/unit/%.c=$(OUT)/tests/unit/%)
 # What the Python tests and the benchmark drive: no tests by themselves.
 DRIVERS := $(OUT)/tests/clerk/verify $(OUT)/tests/bench/bare
@@ -113,6 +115,10 @@ $(OUT)/bin/%: $(OUT)/obj/handlers/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
 
+$(OUT)/tests/unit/supervisor/%: $(OUT)/obj/tests/unit/supervisor/%.o $(SUPERVISOR_OBJECTS) $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
 # Whole archive: the unit tests see every statement of the library, linked by name or not.
 $(OUT)/tests/unit/%: $(OUT)/obj/tests/unit/%.o $(LIBRARY)
 	@mkdir -p $(@D)

@@ -117,15 +117,34 @@ load_instance() {
     [ -d "$RUN_DIR" ] || die "$STATE_DIR: its state folder $RUN_DIR is gone; scripts/down --purge"
 }
 
-# Runs a command as the unprivileged user, from a folder that user can enter.
-as_run_user() {
+# Takes the place of this shell, as the unprivileged user and in a folder that user can enter.
+exec_as_run_user() {
+    cd /
     if [ "$(id -u)" -eq 0 ] && [ "$RUN_USER" != root ]; then
-        (cd / && HOME=/nonexistent exec setpriv --reuid "$RUN_USER" --regid "$(id -g "$RUN_USER")" \
-            --init-groups -- "$@" 9>&-)
-    else
-        (cd / && exec "$@" 9>&-)
+        exec setpriv --reuid "$RUN_USER" --regid "$(id -g "$RUN_USER")" --init-groups -- "$@" 9>&-
     fi
+    exec "$@" 9>&-
 }
+
+# Runs a command as the unprivileged user, with nothing of the caller's environment: what it is
+# (PGPORT, LC_ALL, secrets of other programs) must not change what an instance becomes.
+as_run_user() {
+    local home=~
+    [ "$(id -u)" -ne 0 ] || home=/nonexistent
+    (exec_as_run_user env -i PATH="$PATH" HOME="$home" LC_ALL=C.UTF-8 "$@")
+}
+
+# as_handler [NAME=VALUE...] COMMAND...: with the environment of the handlers, which never stands on
+# a command line: those are open to every user of the host.
+as_handler() (
+    while IFS= read -r name; do export -n "${name?}"; done < <(compgen -e)
+    while IFS= read -r -d '' entry; do export "${entry?}"; done <"$RUN_DIR/handlers.env"
+    while [[ $1 =~ ^[A-Z_]+= ]]; do
+        export "${1?}"
+        shift
+    done
+    exec_as_run_user "$@"
+)
 
 # The newest PostgreSQL from 15 on; Debian keeps its programs out of PATH.
 postgres_bin() {

@@ -1,7 +1,6 @@
-#include "control.h"
+#include "supervisor/control.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,166 +9,206 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "supervisor/command.h"
+#include "supervisor/journal.h"
+
+void control_init(struct control *control, struct program_set *programs)
+{
+    *control = (struct control){.programs = programs};
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        control->clients[i].fd = -1;
+}
 
 /* --- answers --- */
 
-void client_close(struct client *client)
+static void close_client(struct control_client *client)
 {
     if (client->fd >= 0)
         close(client->fd);
-    *client = (struct client){.fd = -1};
+    *client = (struct control_client){.fd = -1};
 }
 
 /* A client that does not read its answer loses it; the supervisor never waits. */
-static void client_answer(struct client *client, const char *text)
+static void answer(struct control_client *client, const char *text)
 {
     if (client->fd >= 0 && send(client->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-        supervisor_log("warning", NULL, "a control client did not take its answer, errno", errno);
-    client_close(client);
+        journal_write("warning", NULL, "a control client did not take its answer, errno", errno);
+    close_client(client);
 }
 
-static void client_fail(struct client *client, const char *handler, const char *reason)
+static void answer_failure(struct control_client *client, const char *program, const char *reason)
 {
     char text[256];
-    snprintf(text, sizeof(text), "error: %s: %s\n", handler, reason);
-    supervisor_log("error", handler, "command failed", 0);
-    client_answer(client, text);
+    snprintf(text, sizeof(text), "error: %s: %s\n", program, reason);
+    journal_write("error", program, "command failed", 0);
+    answer(client, text);
 }
 
 /* --- commands --- */
 
-struct handler *find_handler(struct supervisor *supervisor, const char *name)
+static void answer_status(const struct program_set *set, struct control_client *client)
 {
-    for (size_t i = 0; i < supervisor->handler_count; i++)
-        if (strcmp(supervisor->handlers[i].name, name) == 0)
-            return &supervisor->handlers[i];
-    return NULL;
-}
-
-static const char *state_name(const struct handler *handler)
-{
-    if (handler->misconfigured)
-        return "misconfigured";
-    if (handler->current.pid == 0)
-        return "waiting";
-    return handler->current.ready ? "ready" : "starting";
-}
-
-static void command_status(struct supervisor *supervisor, struct client *client)
-{
-    char text[ANSWER_BYTES_MAX];
+    char text[CONTROL_ANSWER_BYTES_MAX];
     size_t len = 0;
     int64_t now_ms = clock_monotonic_ms();
-    for (size_t i = 0; i < supervisor->handler_count; i++) {
-        const struct handler *handler = &supervisor->handlers[i];
-        int64_t uptime_ms = handler->current.pid ? now_ms - handler->current.started_ms : 0;
-        int written =
-            snprintf(text + len, sizeof(text) - len,
-                     "%s pid=%d state=%s uptime=%lld restarts=%u draining=%zu\n", handler->name,
-                     (int)handler->current.pid, state_name(handler), (long long)(uptime_ms / 1000),
-                     handler->restarts, handler_draining_count(handler));
-        len += written > 0 ? (size_t)written : 0;
-    }
+    for (size_t i = 0; i < set->count; i++)
+        len += program_format_status(&set->programs[i], now_ms, text + len);
     snprintf(text + len, sizeof(text) - len, "ok\n");
-    client_answer(client, text);
+    answer(client, text);
 }
 
-bool add_handler(struct supervisor *supervisor, const char *name)
+static void start(struct program_set *set, struct control_client *client, const char *name)
 {
-    if (supervisor->handler_count == HANDLERS_MAX)
-        return false;
-    struct handler *handler = &supervisor->handlers[supervisor->handler_count];
-    if (!handler_open(handler, name, &supervisor->folders))
-        return false;
-    supervisor->handler_count++;
-    handler_start(handler, &supervisor->folders);
-    return true;
-}
-
-static void command_start(struct supervisor *supervisor, struct client *client, const char *name)
-{
-    if (!handler_name_valid(name) || strlen(name) >= HANDLER_NAME_BYTES_MAX)
-        client_answer(client, "error: expected the name of a handler\n");
-    else if (find_handler(supervisor, name))
-        client_answer(client, "ok\n");
-    else if (!add_handler(supervisor, name))
-        client_answer(client, "error: cannot add the handler; see the log of the supervisor\n");
+    if (!program_name_valid(name))
+        answer(client, "error: expected the name of a handler\n");
+    else if (program_set_find(set, name) || program_set_add(set, name, clock_monotonic_ms()))
+        answer(client, "ok\n");
     else
-        client_answer(client, "ok\n");
+        answer(client, "error: cannot add the handler; see the log of the supervisor\n");
 }
 
-void command_restart(struct supervisor *supervisor, struct client *client, const char *name)
+static void queue_restart(struct control *control, struct control_client *client, size_t first,
+                          size_t last)
 {
-    struct handler *handler = find_handler(supervisor, name);
-    if (!handler && strcmp(name, "all") != 0) {
-        client_answer(client, "error: no such handler; `status` lists them\n");
+    client->first = first;
+    client->last = last;
+    client->queued = true;
+    client->number = ++control->number;
+}
+
+static void restart(struct control *control, struct control_client *client, const char *name)
+{
+    struct program_set *set = control->programs;
+    const struct program *program = program_set_find(set, name);
+    if (program) {
+        size_t index = (size_t)(program - set->programs);
+        queue_restart(control, client, index, index + 1);
+    } else if (strcmp(name, "all") == 0) {
+        queue_restart(control, client, 0, set->count);
+    } else {
+        answer(client, "error: no such handler; `status` lists them\n");
+    }
+}
+
+static void run_command(struct control *control, struct control_client *client)
+{
+    struct command command;
+    if (control->programs->stopping) {
+        answer(client, "error: the supervisor stops\n");
         return;
     }
-    client->first = handler ? (size_t)(handler - supervisor->handlers) : 0;
-    client->last = handler ? client->first + 1 : supervisor->handler_count;
-    client->queued = true;
-    client->number = ++supervisor->client_number;
-}
-
-void stop_all(struct supervisor *supervisor)
-{
-    supervisor->stopping = true;
-    supervisor_log("info", NULL, "stopping", 0);
-    for (size_t i = 0; i < supervisor->handler_count; i++)
-        handler_stop(&supervisor->handlers[i]);
-    for (size_t i = 0; i < CLIENTS_MAX; i++)
-        if (supervisor->clients[i].used && supervisor->clients[i].queued)
-            client_answer(&supervisor->clients[i], "error: the supervisor stops\n");
-}
-
-void run_command(struct supervisor *supervisor, struct client *client)
-{
-    char *argument = strchr(client->line, ' ');
-    if (argument)
-        *argument++ = '\0';
-    if (supervisor->stopping) {
-        client_answer(client, "error: the supervisor stops\n");
-    } else if (strcmp(client->line, "status") == 0 && !argument) {
-        command_status(supervisor, client);
-    } else if (strcmp(client->line, "stop") == 0 && !argument) {
-        client_answer(client, "ok\n");
-        stop_all(supervisor);
-    } else if (strcmp(client->line, "restart") == 0 && argument) {
-        command_restart(supervisor, client, argument);
-    } else if (strcmp(client->line, "start") == 0 && argument) {
-        command_start(supervisor, client, argument);
-    } else {
-        client_answer(client, "error: expected restart NAME|all, start NAME, status or stop\n");
+    if (!command_parse(client->line, &command)) {
+        answer(client, "error: expected restart NAME|all, start NAME, status or stop\n");
+        return;
+    }
+    switch (command.kind) {
+    case COMMAND_STATUS:
+        answer_status(control->programs, client);
+        break;
+    case COMMAND_STOP:
+        answer(client, "ok\n");
+        control_stop(control);
+        break;
+    case COMMAND_RESTART:
+        restart(control, client, command.argument);
+        break;
+    case COMMAND_START:
+        start(control->programs, client, command.argument);
+        break;
     }
 }
 
-void advance_restarts(struct supervisor *supervisor)
+/* --- clients --- */
+
+void control_accept(struct control *control, int fd)
 {
-    for (;;) {
-        struct client *head = NULL;
-        for (size_t i = 0; i < CLIENTS_MAX; i++) {
-            struct client *client = &supervisor->clients[i];
-            if (client->used && client->queued && (!head || client->number < head->number))
-                head = client;
-        }
-        if (!head)
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        if (!control->clients[i].used) {
+            control->clients[i] = (struct control_client){.used = true, .fd = fd};
             return;
+        }
+    }
+    close(fd);
+}
+
+void control_read(struct control *control, struct control_client *client)
+{
+    ssize_t got =
+        read(client->fd, client->line + client->len, sizeof(client->line) - 1 - client->len);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (client->queued && got <= 0) {
+        /* It no longer waits for the answer; what it asked for is finished all the same. */
+        close(client->fd);
+        client->fd = -1;
+        return;
+    }
+    client->len += got > 0 ? (size_t)got : 0;
+    client->line[client->len] = '\0';
+    char *end = strchr(client->line, '\n');
+    if (end && !client->queued) {
+        *end = '\0';
+        run_command(control, client);
+    } else if (got <= 0 || client->len == sizeof(client->line) - 1) {
+        close_client(client);
+    }
+}
+
+void control_restart_all(struct control *control)
+{
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX && !control->programs->stopping; i++) {
+        struct control_client *client = &control->clients[i];
+        if (client->used)
+            continue;
+        *client = (struct control_client){.used = true, .fd = -1};
+        queue_restart(control, client, 0, control->programs->count);
+        return;
+    }
+}
+
+void control_stop(struct control *control)
+{
+    program_set_stop(control->programs, clock_monotonic_ms());
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++)
+        if (control->clients[i].used && control->clients[i].queued)
+            answer(&control->clients[i], "error: the supervisor stops\n");
+}
+
+/* --- the queue --- */
+
+/* Of those who wait, the one that came first; NULL for none. */
+static struct control_client *queue_head(struct control *control)
+{
+    struct control_client *head = NULL;
+    for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+        struct control_client *client = &control->clients[i];
+        if (client->used && client->queued && (!head || client->number < head->number))
+            head = client;
+    }
+    return head;
+}
+
+void control_advance(struct control *control)
+{
+    struct program_set *set = control->programs;
+    struct control_client *head;
+    while ((head = queue_head(control))) {
         if (head->first == head->last) {
-            client_answer(head, "ok\n");
+            answer(head, "ok\n");
             continue;
         }
-        struct handler *handler = &supervisor->handlers[head->first];
+        struct program *program = &set->programs[head->first];
         const char *reason = "";
-        if (!head->begun && !handler_restart_begin(handler, &supervisor->folders, &reason)) {
-            client_fail(head, handler->name, reason);
+        if (!head->begun && !program_restart_begin(program, &set->folders, &reason)) {
+            answer_failure(head, program->name, reason);
             continue;
         }
         head->begun = true;
-        enum restart_result result = handler_restart_poll(handler, clock_monotonic_ms(), &reason);
+        enum restart_result result = program_restart_poll(program, clock_monotonic_ms(), &reason);
         if (result == RESTART_PENDING)
             return;
         if (result == RESTART_FAILED) {
-            client_fail(head, handler->name, reason);
+            answer_failure(head, program->name, reason);
             continue;
         }
         head->begun = false;
@@ -182,7 +221,7 @@ void advance_restarts(struct supervisor *supervisor)
 int control_send(const char *path, char **words, size_t word_count)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char answer[ANSWER_BYTES_MAX];
+    char text[CONTROL_ANSWER_BYTES_MAX];
     size_t len = 0;
     ssize_t got;
     if (snprintf(address.sun_path, sizeof(address.sun_path), "%s", path) >=
@@ -199,12 +238,12 @@ int control_send(const char *path, char **words, size_t word_count)
     }
     for (size_t i = 0; i < word_count; i++)
         dprintf(fd, "%s%s", words[i], i + 1 < word_count ? " " : "\n");
-    while (len < sizeof(answer) - 1 && (got = read(fd, answer + len, sizeof(answer) - 1 - len)) > 0)
+    while (len < sizeof(text) - 1 && (got = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
         len += (size_t)got;
     close(fd);
-    answer[len] = '\0';
-    fputs(answer, stdout);
-    bool ok = len >= 3 && strcmp(answer + len - 3, "ok\n") == 0;
+    text[len] = '\0';
+    fputs(text, stdout);
+    bool ok = len >= 3 && strcmp(text + len - 3, "ok\n") == 0;
     if (len == 0)
         fputs("error: the supervisor ended before it answered\n", stdout);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -1,64 +1,58 @@
 /*
  * The control socket: what `supervisor --control` asks for, who asked, and the queue of restarts,
- * which run one at a time. Single-threaded, like all of the supervisor.
+ * which run one at a time. Answers are lines of text of which the last is "ok" or "error: WHY".
+ * Single-threaded.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "process.h"
+#include "supervisor/program_set.h"
 
 enum {
-    CLIENTS_MAX = 16,
-    COMMAND_BYTES_MAX = 128,
-    ANSWER_BYTES_MAX = HANDLERS_MAX * 160, /* a status line takes at most 160 bytes */
+    CONTROL_CLIENTS_MAX = 16,
+    CONTROL_COMMAND_BYTES_MAX = 128,
+    CONTROL_ANSWER_BYTES_MAX = PROGRAMS_MAX * PROGRAM_STATUS_BYTES_MAX + 64,
 };
 
 /* Somebody on the control socket, or SIGHUP (fd -1). */
-struct client {
+struct control_client {
     bool used;
     int fd;
     size_t len;
-    char line[COMMAND_BYTES_MAX];
-    bool queued;        /* asked for a restart: handlers first to last, the queue is by number */
+    char line[CONTROL_COMMAND_BYTES_MAX];
+    bool queued;        /* asked for a restart: programs first to last, the queue is by number */
     unsigned number;    /* order of arrival */
-    size_t first, last; /* handlers still to be restarted, last not included */
-    bool begun;         /* handlers[first] has its new process under way */
+    size_t first, last; /* programs still to be restarted, last not included */
+    bool begun;         /* programs[first] has its new process under way */
 };
 
-struct supervisor {
-    struct folders folders;
-    struct handler handlers[HANDLERS_MAX];
-    size_t handler_count;
-    struct client clients[CLIENTS_MAX];
-    unsigned client_number;
-    int signal_fd;
-    int notify_fd;
-    int control_fd;
-    bool stopping;
+struct control {
+    struct program_set *programs; /* borrowed */
+    struct control_client clients[CONTROL_CLIENTS_MAX];
+    unsigned number; /* of the last restart that was queued */
 };
 
-/* The handler of that name, or NULL. Borrowed. */
-struct handler *find_handler(struct supervisor *supervisor, const char *name);
+void control_init(struct control *control, struct program_set *programs);
 
-/* Opens the socket of a new handler and starts it. Returns false with a log line. */
-bool add_handler(struct supervisor *supervisor, const char *name);
+/*
+ * Takes over a connection that was accepted, non-blocking. One too many is closed. Free again when
+ * its command is answered.
+ */
+void control_accept(struct control *control, int fd);
 
-/* Tells every process to leave and every waiting client that its restart will not happen. */
-void stop_all(struct supervisor *supervisor);
+/* Reads from a client; a whole line is run, and answered at once unless it is a restart. */
+void control_read(struct control *control, struct control_client *client);
 
-/* Runs the command in client->line; answers at once, except for a restart, which is queued. */
-void run_command(struct supervisor *supervisor, struct client *client);
-
-/* Puts the client in the queue of restarts. name: of a handler, or "all". */
-void command_restart(struct supervisor *supervisor, struct client *client, const char *name);
+/* Queues a restart of all programs for which nobody waits (SIGHUP). */
+void control_restart_all(struct control *control);
 
 /* Moves the restart at the head of the queue as far as it goes without waiting. */
-void advance_restarts(struct supervisor *supervisor);
+void control_advance(struct control *control);
 
-/* Closes the connection, if any, and frees the place. */
-void client_close(struct client *client);
+/* Stops all programs, and tells every waiting client that its restart will not happen. */
+void control_stop(struct control *control);
 
 /*
  * The other side: sends the words as one line to the socket at path, prints the answer, and

@@ -23,6 +23,12 @@ static const struct rule RULES[] = {
 #undef CONFIG_RULE
 };
 
+static const char *const LIBRARY_VARIABLES[] = {
+#define CONFIG_NAME(variable) variable,
+    CONFIG_LIBRARY_TABLE(CONFIG_NAME)
+#undef CONFIG_NAME
+};
+
 static bool read_number(const struct rule *rule, const char *value, int *ret_number)
 {
     int64_t number;
@@ -74,6 +80,15 @@ enum error config_load(struct config *ret_config, char problem[static 256])
         }
     }
     return ERROR_OK;
+}
+
+const char *config_variable(size_t index)
+{
+    size_t own = sizeof(RULES) / sizeof(RULES[0]);
+    size_t all = own + sizeof(LIBRARY_VARIABLES) / sizeof(LIBRARY_VARIABLES[0]);
+    if (index < own)
+        return RULES[index].variable;
+    return index < all ? LIBRARY_VARIABLES[index - own] : NULL;
 }
 
 const char *config_database_url(const struct config *config)

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -49,6 +50,22 @@
     X(TEXT, payments_return_url, "PAYMENTS_RETURN_URL", "", 0, 0, "")
 /* clang-format on */
 
+/*
+ * What the libraries of a handler read by themselves: libpq (a test compares with its own list),
+ * OpenSSL, and the sanitizers of a build that has them.
+ */
+/* clang-format off */
+#define CONFIG_LIBRARY_TABLE(X) \
+    X("PGAPPNAME") X("PGCHANNELBINDING") X("PGCLIENTENCODING") X("PGCONNECT_TIMEOUT") \
+    X("PGDATABASE") X("PGGSSENCMODE") X("PGGSSLIB") X("PGHOST") X("PGHOSTADDR") X("PGKRBSRVNAME") \
+    X("PGOPTIONS") X("PGPASSFILE") X("PGPASSWORD") X("PGPORT") X("PGREQUIREPEER") \
+    X("PGSERVICE") X("PGSERVICEFILE") X("PGSSLCERT") X("PGSSLCOMPRESSION") X("PGSSLCRL") \
+    X("PGSSLCRLDIR") X("PGSSLKEY") X("PGSSLMAXPROTOCOLVERSION") X("PGSSLMINPROTOCOLVERSION") \
+    X("PGSSLMODE") X("PGSSLROOTCERT") X("PGSSLSNI") X("PGSYSCONFDIR") X("PGTARGETSESSIONATTRS") \
+    X("PGUSER") X("SSL_CERT_FILE") X("SSL_CERT_DIR") X("OPENSSL_CONF") \
+    X("ASAN_OPTIONS") X("LSAN_OPTIONS") X("TSAN_OPTIONS") X("UBSAN_OPTIONS")
+/* clang-format on */
+
 /* Strings are borrowed from the environment and never NULL; a CHOICE is the index in its list. */
 struct config {
 #define CONFIG_TYPE_TEXT const char *
@@ -73,6 +90,12 @@ enum config_test_payments { CONFIG_TEST_PAYMENTS_OFF, CONFIG_TEST_PAYMENTS_ON };
  * variable and what was expected) for a value that is not understood.
  */
 enum error config_load(struct config *ret_config, char problem[static 256]) MUST_CHECK;
+
+/*
+ * The names of all variables a handler reads, CONFIG_TABLE first, then CONFIG_LIBRARY_TABLE; NULL
+ * for an index beyond the last. scripts/up passes these on and no others.
+ */
+const char *config_variable(size_t index);
 
 /* POSTGRES_URL, else DATABASE_URL, else "". */
 const char *config_database_url(const struct config *config);

@@ -41,8 +41,8 @@ def config_table():
 def script_variables():
     """name -> default of every ${NAME-default} of scripts/up and what it sources."""
     found = {}
-    for name in ("up", "lib.sh", "lib-up.sh"):
-        text = (ROOT / "scripts" / name).read_text(encoding="utf-8")
+    for file in [ROOT / "scripts/up", *(ROOT / "scripts").glob("lib*.sh")]:
+        text = file.read_text(encoding="utf-8")
         for variable, default in re.findall(r"\$\{([A-Z][A-Z0-9_]*):?-([^}]*)\}", text):
             if variable not in INTERNAL:
                 found[variable] = found.get(variable) or default
@@ -77,6 +77,16 @@ def test_no_other_variable_is_read():
     assert "`NOTIFY_SOCKET`" in PAGE and "`HOME`" in PAGE
 
 
+def test_libraries_read_what_the_page_says():
+    text = (ROOT / "common/base/config.h").read_text(encoding="utf-8")
+    body = text.split("#define CONFIG_LIBRARY_TABLE(X)")[1].split("/* clang-format on")[0]
+    names = re.findall(r'X\("(\w+)"\)', body)
+    assert len(names) == body.count("X(")
+    section = PAGE.split("\n### Other variables of a handler\n")[1].split("\n### ")[0]
+    for name in names:
+        assert name.startswith("PG") or f"`{name}`" in section, name
+
+
 def test_scripts_up_reads_what_the_page_lists():
     read = set(script_variables())
     assert set(SCRIPTS) <= read, f"not read: {set(SCRIPTS) - read}"
@@ -103,7 +113,7 @@ def test_the_head_of_scripts_up_names_them_as_well():
 
 
 def test_numbers_that_scripts_up_checks():
-    text = (ROOT / "scripts/lib-up.sh").read_text(encoding="utf-8")
+    text = (ROOT / "scripts/lib-settings.sh").read_text(encoding="utf-8")
     checks = re.findall(r"check_number (\w+) (\d+) (\d+)", text)
     assert checks
     for name, least, most in checks:

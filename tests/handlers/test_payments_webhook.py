@@ -220,7 +220,7 @@ def default_stack(cluster, template, binaries):
 def test_edge_and_handler_have_one_list():
     with open(f"{REPOSITORY}/common/base/config.h", encoding="utf-8") as file:
         config = file.read()
-    with open(f"{REPOSITORY}/scripts/lib-up.sh", encoding="utf-8") as file:
+    with open(f"{REPOSITORY}/scripts/lib-settings.sh", encoding="utf-8") as file:
         script = file.read()
     row = re.search(r'"YOOKASSA_WEBHOOK_NETWORKS", (.*?), 0, 0', config, re.S).group(1)
     networks = "".join(re.findall(r'"([^"]*)"', row))

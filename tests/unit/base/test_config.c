@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <libpq-fe.h>
 
 #include "base/limits.h"
 
@@ -181,12 +182,44 @@ static void test_database_url(void **state)
     assert_string_equal(config_database_variable(&config), "POSTGRES_URL");
 }
 
+static bool is_listed(const char *variable)
+{
+    const char *name;
+    for (size_t i = 0; (name = config_variable(i)); i++)
+        if (strcmp(name, variable) == 0)
+            return true;
+    return false;
+}
+
+/* What scripts/up passes on: our own variables and those of libpq, each once, and no shell's. */
+static void test_names_of_all_variables(void **state)
+{
+    (void)state;
+    const char *name;
+    size_t count = 0;
+    for (; (name = config_variable(count)); count++)
+        for (size_t i = 0; i < count; i++)
+            assert_string_not_equal(config_variable(i), name);
+    assert_true(count > COUNT(ROWS));
+    for (size_t i = 0; i < COUNT(ROWS); i++)
+        assert_string_equal(config_variable(i), ROWS[i].variable);
+    PQconninfoOption *options = PQconndefaults();
+    assert_non_null(options);
+    for (PQconninfoOption *option = options; option->keyword; option++)
+        if (option->envvar && !is_listed(option->envvar))
+            fail_msg("libpq reads %s", option->envvar);
+    PQconninfoFree(options);
+    static const char *const OTHERS[] = {"PATH", "HOME", "LD_PRELOAD", "STATE_DIR", "TLS_KEY"};
+    for (size_t i = 0; i < COUNT(OTHERS); i++)
+        assert_false(is_listed(OTHERS[i]));
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup(function, clear_environment)
     const struct CMUnitTest tests[] = {
         TEST(test_defaults), TEST(test_texts),        TEST(test_numbers),
-        TEST(test_choices),  TEST(test_database_url),
+        TEST(test_choices),  TEST(test_database_url), TEST(test_names_of_all_variables),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
