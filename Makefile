@@ -115,7 +115,8 @@ $(OUT)/bin/%: $(OUT)/obj/handlers/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
 
-$(OUT)/tests/unit/supervisor/%: $(OUT)/obj/tests/unit/supervisor/%.o $(SUPERVISOR_OBJECTS) $(LIBRARY)
+$(OUT)/tests/unit/supervisor/%: $(OUT)/obj/tests/unit/supervisor/%.o $(SUPERVISOR_OBJECTS) \
+		$(LIBRARY)
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)

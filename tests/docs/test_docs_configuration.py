@@ -42,7 +42,7 @@ def script_variables():
     """name -> default of every ${NAME-default} of scripts/up and what it sources."""
     found = {}
     for file in [ROOT / "scripts/up", *(ROOT / "scripts").glob("lib*.sh")]:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8").replace("\\\n", "")
         for variable, default in re.findall(r"\$\{([A-Z][A-Z0-9_]*):?-([^}]*)\}", text):
             if variable not in INTERNAL:
                 found[variable] = found.get(variable) or default
