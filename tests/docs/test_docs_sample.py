@@ -1,4 +1,4 @@
-"""README.md is true: its sample of an endpoint builds and answers."""
+"""The sample of docs/contributing.md is true: it builds and answers."""
 import glob
 import json
 import os
@@ -13,13 +13,13 @@ import pytest
 from tests.support.process import REPOSITORY
 
 ROOT = Path(REPOSITORY)
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DEVICE = "device_readme_sample_1"
+PAGE = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+DEVICE = "device_docs_sample_1"
 
 
 def sample_blocks():
-    """(path, whether it is a new file, text) of the blocks of "Adding an endpoint", in order."""
-    section = README.split("## Adding an endpoint")[1].split("\n## ")[0]
+    """(path, whether it is a new file, text) of the blocks of "Add an endpoint", in order."""
+    section = PAGE.split("\n## Add an endpoint\n")[1].split("\n## ")[0]
     found = re.findall(
         r"(New file|At the end\s+of) `([^`]+)`:\n\n```\w+\n(.*?)^```$", section, re.S | re.M | re.I)
     return [(path, kind.lower() == "new file", text) for kind, path, text in found]
@@ -28,7 +28,7 @@ def sample_blocks():
 @pytest.fixture(scope="module")
 def sample_tree(tmp_path_factory):
     """A copy of the tree with the sample in it."""
-    tree = tmp_path_factory.mktemp("readme") / "tree"
+    tree = tmp_path_factory.mktemp("sample") / "tree"
     tree.mkdir()
     for name in ("handlers", "common", "sql", "nginx", "scripts"):
         shutil.copytree(ROOT / name, tree / name)
