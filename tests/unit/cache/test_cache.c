@@ -373,11 +373,24 @@ static void test_stats(void **state)
     assert_memory_equal(&stats, &expected, sizeof(stats));
 }
 
+/* The expected number is OpenSSL's: openssl mac -macopt size:8 SIPHASH. */
+static void test_hash_is_siphash(void **state)
+{
+    (void)state;
+    static struct cache_table table;
+    struct cache_key key = {.kind = CACHE_BALANCE};
+    for (uint8_t i = 0; i < 16; i++) {
+        ((uint8_t *)table.hash_key)[i] = i;
+        key.id.bytes[i] = i;
+    }
+    assert_int_equal(cache_hash_key(&table, &key), UINT64_C(0x27b3c12f956224f9));
+    const uint64_t *secret = table_of(cache)->hash_key;
+    assert_true(secret[0] != 0 && secret[1] != 0 && secret[0] != secret[1]);
+}
+
 static void test_two_processes_share(void **state)
 {
     (void)state;
-    const uint64_t *secret = table_of(cache)->hash_key; /* made at random, once for all */
-    assert_true(secret[0] != 0 && secret[1] != 0 && secret[0] != secret[1]);
     struct cache_key key = {CACHE_BALANCE, uuid_new()};
     int status;
     assert_true(fill(&key, 1));
@@ -486,6 +499,7 @@ int main(void)
         TEST(test_eviction_takes_the_least_used),
         TEST(test_clear),
         TEST(test_stats),
+        TEST(test_hash_is_siphash),
         TEST(test_two_processes_share),
         TEST(test_killed_inside_a_bucket),
         TEST(test_layout_version_mismatch),

@@ -404,73 +404,72 @@ static void test_refund_body(void **state)
 
 /* ---- notifications ---- */
 
-#define NOTIFICATION(type, event, object) \
-    "{\"type\":" type ",\"event\":" event ",\"object\":" object "}"
-#define OBJECT "{\"id\":\"" ID "\"}"
-
-static const struct {
-    const char *body, *event;
-    bool is_refund;
-} GOOD_NOTIFICATIONS[] = {
-    {"{\"type\":\"notification\",\"event\":\"payment.succeeded\",\"object\":{\"id\":\"" ID
-     "\",\"status\":\"succeeded\"}}",
-     "payment.succeeded", false},
-    {"{\"type\":\"notification\",\"event\":\"payment.waiting_for_capture\",\"object\":{"
-     "\"id\":\"" ID "\"}}",
-     "payment.waiting_for_capture", false},
-    {"{\"type\":\"notification\",\"event\":\"payment.canceled\",\"object\":{\"id\":\"" ID
-     "\"},\"new\":[]}",
-     "payment.canceled", false},
-    {"{\"type\":\"notification\",\"event\":\"refund.succeeded\",\"object\":{\"id\":\"" ID
-     "\",\"amount\":7}}",
-     "refund.succeeded", true},
-};
-
-static const struct {
-    const char *body;
-    enum error err;
-} BAD_NOTIFICATIONS[] = {
-    {"", ERROR_MALFORMED_JSON},
-    {"x", ERROR_MALFORMED_JSON},
-    {"[]", ERROR_MALFORMED_JSON},
-    {"{", ERROR_MALFORMED_JSON},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", OBJECT) "x", ERROR_MALFORMED_JSON},
-    {"{}", ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"event\"", "\"payment.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("5", "\"payment.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "5", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "null", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.\"", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payout.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment_method.active\"", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.\\u0000\"", OBJECT), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "null"), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{}"), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "\"" ID "\""), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{\"id\":5}"), ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{\"id\":\"\"}"),
-     ERROR_INVALID_FIELD},
-    {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{\"id\":\"../refunds\"}"),
-     ERROR_INVALID_FIELD},
-};
-
 static void test_notifications(void **state)
 {
     (void)state;
+    static const struct {
+        const char *body, *event;
+        bool is_refund;
+    } GOOD[] = {
+        {"{\"type\":\"notification\",\"event\":\"payment.succeeded\",\"object\":{\"id\":\"" ID
+         "\",\"status\":\"succeeded\"}}",
+         "payment.succeeded", false},
+        {"{\"type\":\"notification\",\"event\":\"payment.waiting_for_capture\",\"object\":{"
+         "\"id\":\"" ID "\"}}",
+         "payment.waiting_for_capture", false},
+        {"{\"type\":\"notification\",\"event\":\"payment.canceled\",\"object\":{\"id\":\"" ID
+         "\"},\"new\":[]}",
+         "payment.canceled", false},
+        {"{\"type\":\"notification\",\"event\":\"refund.succeeded\",\"object\":{\"id\":\"" ID
+         "\",\"amount\":7}}",
+         "refund.succeeded", true},
+    };
+#define NOTIFICATION(type, event, object) \
+    "{\"type\":" type ",\"event\":" event ",\"object\":" object "}"
+#define OBJECT "{\"id\":\"" ID "\"}"
+    static const struct {
+        const char *body;
+        enum error err;
+    } BAD[] = {
+        {"", ERROR_MALFORMED_JSON},
+        {"x", ERROR_MALFORMED_JSON},
+        {"[]", ERROR_MALFORMED_JSON},
+        {"{", ERROR_MALFORMED_JSON},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", OBJECT) "x",
+         ERROR_MALFORMED_JSON},
+        {"{}", ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"event\"", "\"payment.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("5", "\"payment.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "5", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "null", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.\"", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payout.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment_method.active\"", OBJECT),
+         ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.\\u0000\"", OBJECT), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "null"), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{}"), ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "\"" ID "\""),
+         ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{\"id\":5}"),
+         ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{\"id\":\"\"}"),
+         ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{\"id\":\"../refunds\"}"),
+         ERROR_INVALID_FIELD},
+    };
     struct yookassa_notification notification;
-    for (size_t i = 0; i < COUNT(GOOD_NOTIFICATIONS); i++) {
-        assert_int_equal(
-            yookassa_notification_parse(text_from(GOOD_NOTIFICATIONS[i].body), &notification),
-            ERROR_OK);
-        assert_text(notification.event, GOOD_NOTIFICATIONS[i].event);
+    for (size_t i = 0; i < COUNT(GOOD); i++) {
+        assert_int_equal(yookassa_notification_parse(text_from(GOOD[i].body), &notification),
+                         ERROR_OK);
+        assert_text(notification.event, GOOD[i].event);
         assert_text(notification.object_id, ID);
-        assert_int_equal(notification.is_refund, GOOD_NOTIFICATIONS[i].is_refund);
+        assert_int_equal(notification.is_refund, GOOD[i].is_refund);
         yookassa_notification_done(&notification);
     }
-    for (size_t i = 0; i < COUNT(BAD_NOTIFICATIONS); i++) {
-        if (yookassa_notification_parse(text_from(BAD_NOTIFICATIONS[i].body), &notification) !=
-            BAD_NOTIFICATIONS[i].err)
-            fail_msg("%s", BAD_NOTIFICATIONS[i].body);
+    for (size_t i = 0; i < COUNT(BAD); i++) {
+        if (yookassa_notification_parse(text_from(BAD[i].body), &notification) != BAD[i].err)
+            fail_msg("%s", BAD[i].body);
         assert_null(notification.owned);
         yookassa_notification_done(&notification);
     }
