@@ -1,11 +1,11 @@
 /*
- * Code that is about to wait says so here, and a serve loop that it does not know hears it.
+ * Code that is about to wait (the pool of connections, the coalescer, the HTTP client, Clerk's key
+ * set, clock_sleep_ms) calls this, so that the thread that serves first gives its loop to another
+ * one. http/leader_followers.h sets the hooks; the code that waits does not know it.
  *
- * blocking_begin: the caller is about to wait, and another thread takes over the work that this one
- * should not keep meanwhile. The pool of connections, the coalescer, the HTTP client, the key set
- * of Clerk and clock_sleep_ms call it. Code that waits in another way for more than a moment calls
- * it too. blocking_run: work that may wait, or that another thread may as well do. blocking_defer:
- * work for the time of the wait.
+ * blocking_begin: the caller waits from here on, for more than a moment, or computes for long.
+ * blocking_run: work that may wait, or that another thread may as well do. blocking_defer: work for
+ * the time of the wait. Without hooks (tools, workers) all of it does nothing.
  */
 #pragma once
 

@@ -30,7 +30,7 @@ def sample_tree(tmp_path_factory):
     """A copy of the tree with the sample in it."""
     tree = tmp_path_factory.mktemp("sample") / "tree"
     tree.mkdir()
-    for name in ("handlers", "common", "sql", "nginx", "scripts"):
+    for name in ("handlers", "workers", "tools", "common", "sql", "nginx", "scripts"):
         shutil.copytree(ROOT / name, tree / name)
     shutil.copy(ROOT / "Makefile", tree)
     for path, new, text in sample_blocks():
