@@ -83,7 +83,8 @@ help:
 handlers: $(HANDLERS)
 unit: $(UNIT_TESTS) $(DRIVERS) $(FAILING_MALLOC)
 
-# Statements, migrations and functions are files; the build turns each into a constant (scripts/embed-sql).
+# Statements, migrations and functions are files; the build turns each into a constant
+# (scripts/embed-sql).
 $(OUT)/gen/queries.h $(OUT)/gen/queries.c &: $(QUERY_FILES) sql/queries scripts/embed-sql
 	@mkdir -p $(@D)
 	scripts/embed-sql queries $(OUT)/gen $(QUERY_FILES)
