@@ -63,8 +63,8 @@ nginx_command() {
     if [ "$(id -u)" -eq 0 ] && { [ "$HTTPS_PORT" -lt 1024 ] || [ "$HTTP_PORT" -lt 1024 ]; }; then
         rights=(setpriv --reuid "$RUN_USER" --regid "$(id -g "$RUN_USER")" --init-groups
             --inh-caps=+net_bind_service --ambient-caps=+net_bind_service --)
-        (cd / && "${rights[@]}" env -i PATH="$PATH" nginx -p "$RUN_DIR" -c "$RUN_DIR/nginx/nginx.conf" \
-            -e "$RUN_DIR/logs/nginx-error.log" "$@" 9>&-)
+        (cd / && "${rights[@]}" env -i PATH="$PATH" nginx -p "$RUN_DIR" \
+            -c "$RUN_DIR/nginx/nginx.conf" -e "$RUN_DIR/logs/nginx-error.log" "$@" 9>&-)
         return
     fi
     as_run_user sh -c 'ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$@"' sh \

@@ -17,8 +17,8 @@ max_connections = 100
 max_locks_per_transaction = 256
 shared_buffers = ${buffers_mb}MB
 effective_cache_size = 1GB
-# After a checkpoint the first change of a page logs the whole page, and a log file that is used again
-# need not be made: few checkpoints, and files kept for the busy hours.
+# After a checkpoint the first change of a page logs the whole page, and a log file that is used
+# again need not be made: few checkpoints, and files kept for the busy hours.
 wal_compression = lz4
 checkpoint_timeout = 15min
 max_wal_size = 2GB
@@ -93,7 +93,8 @@ migrate_schema() {
 # Every handler may fill its pool; a few connections are left for the operator.
 check_connections() {
     local connections needed spare=10
-    connections=$(psql -X -At -d "${POSTGRES_URL:-${DATABASE_URL-}}" -c 'SHOW max_connections' 2>/dev/null) || return 0
+    connections=$(psql -X -At -d "${POSTGRES_URL:-${DATABASE_URL-}}" -c 'SHOW max_connections' \
+        2>/dev/null) || return 0
     needed=$((${#HANDLERS[@]} * ${DB_POOL_SIZE:-4} + spare))
     [ "$needed" -le "$connections" ] ||
         die "DB_POOL_SIZE: ${#HANDLERS[@]} handlers x ${DB_POOL_SIZE:-4} connections + $spare = \
