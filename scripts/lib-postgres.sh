@@ -45,6 +45,23 @@ postgres_psql() {
         -U postgres -d postgres "$@"
 }
 
+# A PostgreSQL that runs takes up what it can, and says what it cannot.
+reload_postgres() {
+    local log=$RUN_DIR/logs/postgres.log wrong pending
+    wrong=$(postgres_psql -Atc "SELECT name || ': ' || error FROM pg_file_settings
+        WHERE sourcefile LIKE '%/dreamlens.conf' AND error <> 'setting could not be applied'
+        LIMIT 1") || fail "$log" 'PostgreSQL runs and does not answer'
+    [ -z "$wrong" ] || die "PostgreSQL refuses its configuration: $wrong"
+    postgres_psql -Atc 'SELECT pg_reload_conf()' >/dev/null || fail "$log" 'PostgreSQL does not reload'
+    pending=$(postgres_psql -Atc "SELECT string_agg(name, ', ') FROM pg_file_settings
+        WHERE sourcefile LIKE '%/dreamlens.conf' AND error = 'setting could not be applied'")
+    if [ -n "$pending" ]; then
+        step "PostgreSQL runs already; $pending takes effect after scripts/down and scripts/up"
+    else
+        step 'PostgreSQL runs already'
+    fi
+}
+
 start_postgres() {
     local data=$RUN_DIR/postgres/data log=$RUN_DIR/logs/postgres.log
     POSTGRES_BIN=$(postgres_bin)
@@ -60,7 +77,7 @@ start_postgres() {
     fi
     postgres_settings | as_run_user sh -c 'cat >"$1"' sh "$data/dreamlens.conf"
     if running_pid postgres >/dev/null; then
-        step 'PostgreSQL runs already'
+        reload_postgres
     else
         step 'starting PostgreSQL'
         as_run_user "$POSTGRES_BIN/pg_ctl" start -D "$data" -l "$log" -w -t 60 \
