@@ -43,7 +43,8 @@ static enum error create(struct app *app, struct request *request, struct respon
     if (!err)
         err = read_order(app, body, response, &order);
     if (!err) {
-        err = payment_service_create(app, &account, &order, &key, &answer);
+        order.key = &key;
+        err = payment_service_create(app, &account, &order, &answer);
         err = payment_form_failure(response, err);
     }
     if (!err)
@@ -111,9 +112,10 @@ static enum error list_payments(struct app *app, struct request *request, struct
     enum error err = caller_resolve(app, request, &account);
     if (!err)
         err = page_read(request, response, &page);
-    if (!err)
-        err = payment_service_list(app, &account, page.before.created_at, &page.before.id,
-                                   page.limit + 1, &list);
+    if (!err) {
+        const struct row_page wanted = {page.before.created_at, page.before.id, page.limit + 1};
+        err = payment_service_list(app, &account, &wanted, &list);
+    }
     if (err)
         return err;
     bool more = list.count == (size_t)page.limit + 1;
@@ -186,7 +188,7 @@ static enum error refund(struct app *app, struct request *request, struct respon
         err = ERROR_PAYMENTS_NOT_CONFIGURED;
     if (!err)
         err = idempotency_read(request, response, text_from(caller.scope), &key);
-    if (!err && !public_id_parse(request->id, &order.user_id, &order.payment_id))
+    if (!err && !public_id_parse(request->id, &order.payment.user_id, &order.payment.id))
         err = ERROR_NOT_FOUND;
     if (!err)
         err = body_parse(request, response, &body);
@@ -195,7 +197,8 @@ static enum error refund(struct app *app, struct request *request, struct respon
     if (!err)
         err = payment_form_receipt_email(body, response, &order.receipt_email);
     if (!err) {
-        err = refund_service_create(app, &order, &key, &answer);
+        order.key = &key;
+        err = refund_service_create(app, &order, &answer);
         err = refund_failure(response, err);
     }
     if (!err)

@@ -93,9 +93,8 @@ static enum error create(struct app *app, struct request *request, struct respon
     struct account account;
     struct operation_key key;
     struct subscription_order order;
-    struct payment_answer answer;
+    struct subscription_answer answer;
     struct body *body = NULL;
-    bool resumed = false;
     enum error err = caller_resolve(app, request, &account);
     if (!err && !app->yookassa)
         err = ERROR_PAYMENTS_NOT_CONFIGURED;
@@ -106,13 +105,14 @@ static enum error create(struct app *app, struct request *request, struct respon
     if (!err)
         err = read_order(app, body, response, &order);
     if (!err) {
-        err = subscription_service_create(app, &account, &order, &key, &resumed, &answer);
+        order.key = &key;
+        err = subscription_service_create(app, &account, &order, &answer);
         err = create_failure(response, err);
     }
-    if (!err && resumed)
+    if (!err && answer.resumed)
         write_resumed(response);
     else if (!err)
-        payment_form_answer(response, &answer);
+        payment_form_answer(response, &answer.payment);
     body_free(body);
     return err;
 }

@@ -6,7 +6,7 @@ enum error caller_resolve_only(struct app *app, const struct request *request,
                                struct account *ret_account)
 {
     struct identity identity;
-    enum error err = request_identity(request, app->clerk, &identity);
+    enum error err = request_identity(request, app, &identity);
     if (err)
         return err;
     return account_service_resolve(app, &identity, ret_account);

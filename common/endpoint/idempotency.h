@@ -7,7 +7,7 @@
 #include "http/body.h"
 #include "http/request.h"
 #include "http/response.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 /*
  * Reads the header and hashes the request. scope: who chose the key; borrowed by ret_key. Without

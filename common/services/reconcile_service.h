@@ -1,5 +1,5 @@
 /*
- * What brings our books and the provider's together when nobody else does: the steps of
+ * Reconciles our rows with the provider's when no request and no notification does: the steps of
  * tools/payments-reconciler.c. Every step claims what it works on in the database, so any number of
  * threads and processes may take steps at once, and what one leaves undone the next one finds.
  *
