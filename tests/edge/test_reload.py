@@ -1,6 +1,7 @@
 """scripts/up on an instance that runs: what was asked for is served, or the start fails and says why."""
 
 import contextlib
+import glob
 import os
 import re
 import signal
@@ -207,6 +208,39 @@ def test_nginx_refuses_the_certificate(make_stack, database, tmp_path):
         del stack.environment[name]
     assert "nginx runs already" in up(stack)
     assert not re.search(r"\.old\b", " ".join(os.listdir(f"{stack.run_dir}/tls")))
+
+
+def test_settings_of_a_postgresql_that_runs(make_stack):
+    """Taken up, refused with the name, or said to need a restart."""
+    stack = make_stack(None, TEST_FSYNC="off")
+    path = f"{stack.run_dir}/postgres/data/dreamlens.conf"
+
+    def shown(name):
+        return stack.run("psql", "-XAtc", f"SHOW {name}", check=True).stdout.strip()
+    assert shown("fsync") == "off"
+    up(stack, TEST_FSYNC="on")
+    wait_until(lambda: shown("fsync") == "on", 10, "PostgreSQL has taken it up")
+    text = logs.read(path)
+    said = up(stack, 1, TEST_FSYNC="hunter2")
+    assert "PostgreSQL refuses its configuration: fsync = hunter2" in said
+    assert logs.read(path).strip() == text.strip() and shown("fsync") == "on"
+    # As if this version had another number in its file.
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("max_connections = 150\n")
+    stack.run("down", check=True)
+    start_postgres(stack)
+    assert shown("max_connections") == "150"
+    said = up(stack, TEST_FSYNC="off")
+    assert "PostgreSQL runs already; scripts/down and scripts/up change max_connections" in said
+    assert shown("max_connections") == "150"
+
+
+def start_postgres(stack):
+    """The private cluster alone, with the file as it is."""
+    program = sorted(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"))[-1]
+    subprocess.run([program, "start", "-w", "-D", f"{stack.run_dir}/postgres/data", "-l",
+                    f"{stack.run_dir}/logs/postgres.log"], check=True, cwd="/",
+                   stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **as_run_user(stack))
 
 
 @pytest.mark.parametrize("value", ["*", "https://app.example;", "https://a b", "null", "app.example",
