@@ -15,6 +15,21 @@ check_networks() { # check_networks NAME
     done
 }
 
+# The items of ALLOWED_ORIGINS, one a line, as the handlers read them: without blanks around them
+# and slashes at the end.
+listed_origins() {
+    tr ',' '\n' <<<"${ALLOWED_ORIGINS-}" |
+        sed -e 's/^[[:blank:]]*//' -e 's/[[:blank:]]*$//' -e 's|/*$||' -e '/^$/d'
+}
+
+check_origins() {
+    local origin
+    while IFS= read -r origin; do
+        [[ -z $origin || $origin =~ ^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$ ]] ||
+            die "ALLOWED_ORIGINS: $origin: expected an origin such as https://app.example"
+    done < <(listed_origins)
+}
+
 settle_settings() {
     HTTPS_PORT=${HTTPS_PORT:-8443} HTTP_PORT=${HTTP_PORT:-8080} MODE=${MODE:-release}
     LISTEN_ADDRESS=${LISTEN_ADDRESS:-*} NGINX_WORKERS=${NGINX_WORKERS:-auto}
@@ -37,6 +52,7 @@ settle_settings() {
     [[ $LISTEN_ADDRESS == '*' || $LISTEN_ADDRESS =~ ^([0-9.]+|\[[0-9a-fA-F:]+\])$ ]] ||
         die "LISTEN_ADDRESS=$LISTEN_ADDRESS: expected *, an IPv4 or an [IPv6] address"
     check_networks TRUSTED_PROXIES
+    check_origins
     check_networks YOOKASSA_WEBHOOK_NETWORKS
     if [ -n "${TLS_CERTIFICATE-}${TLS_KEY-}" ]; then
         [ -r "${TLS_CERTIFICATE-}" ] ||

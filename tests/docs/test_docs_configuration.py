@@ -8,7 +8,7 @@ ROOT = Path(REPOSITORY)
 PAGE = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
 
 # Set by the scripts for themselves, not by the person who runs them.
-INTERNAL = {"RUN_DIR", "HANDLER"}
+INTERNAL = {"RUN_DIR", "HANDLER", "GENERATION"}
 
 
 def table(heading):
