@@ -75,60 +75,83 @@ static enum error encode(const struct statement *statement, struct flight_item *
     return ERROR_OK;
 }
 
+/* What comes back, and whose it is. */
+struct landing {
+    struct rows *rows;        /* the parts' */
+    struct rows_parts *parts; /* one for each item */
+    struct flight_item *const *items;
+    size_t count;
+};
+
 /* Gives an item the row that answers it, or none. */
-static void answer(struct flight_item *item, struct rows *rows, size_t row)
+static void answer(const struct landing *landing, size_t number, size_t row)
 {
-    bool none = row == rows_count(rows);
-    struct text first = none ? (struct text){NULL, 0} : rows_value(rows, row, FIRST_COLUMN);
+    struct flight_item *item = landing->items[number];
+    size_t none = rows_count(landing->rows);
+    struct text first = {NULL, 0};
+    if (row != none)
+        first = rows_value(landing->rows, row, FIRST_COLUMN);
     item->answered = true;
     item->alone =
         item->statement->columns[0].type == SQL_TEXT && text_equal(first, TEXT_LITERAL("alone"));
-    if (item->alone)
-        return;
-    item->rows = rows_part(rows, first.data ? row : rows_count(rows), item->statement);
-    item->err = item->rows ? ERROR_OK : ERROR_NO_MEMORY;
+    if (!item->alone)
+        item->rows = rows_part(landing->parts, number, first.data ? row : none);
 }
 
-static enum error hand_out(const struct flight_queue *queue, struct rows *rows,
-                           struct flight_item *const *items, size_t count)
+static enum error hand_out(const struct flight_queue *queue, const struct landing *landing)
 {
-    size_t answered = rows_count(rows);
+    size_t answered = rows_count(landing->rows);
     bool all = queue->statement->kind != STATEMENT_READ;
-    if (answered > count || (all && answered < count))
+    if (answered > landing->count || (all && answered < landing->count))
         return ERROR_INTERNAL;
     for (size_t i = 0; i < answered; i++) {
-        struct text value = rows_value(rows, i, PLACE_COLUMN);
+        struct text value = rows_value(landing->rows, i, PLACE_COLUMN);
         int32_t place = 0;
         if (!value.data || !wire_decode(SQL_INT4, value.data, value.len, &place) || place < 1 ||
-            (size_t)place > count || items[place - 1]->answered)
+            (size_t)place > landing->count || landing->items[place - 1]->answered)
             return ERROR_INTERNAL; /* then another one has no answer */
-        answer(items[place - 1], rows, i);
+        answer(landing, (size_t)place - 1, i);
     }
-    for (size_t i = 0; i < count; i++)
-        if (!items[i]->answered)
-            answer(items[i], rows, answered);
+    for (size_t i = 0; i < landing->count; i++)
+        if (!landing->items[i]->answered)
+            answer(landing, i, answered);
     return ERROR_OK;
 }
 
-static enum error fly(const struct flight_queue *queue, struct flight_item *const *items,
-                      size_t count)
+static enum error send(const struct flight_queue *queue, struct flight_item *const *items,
+                       size_t count, struct rows **ret_rows)
 {
     const struct statement *together = &queue->together;
     struct buffer arrays[PARAMS_MAX];
     struct param params[PARAMS_MAX];
-    struct rows *rows = NULL;
     for (size_t i = 0; i < together->param_count; i++)
         buffer_init(&arrays[i], 4 * BATCH_BODY_BYTES_MAX);
     enum error err = encode(queue->statement, items, count, arrays);
     for (size_t i = 0; i < together->param_count; i++)
         params[i] = PARAM_ARRAY(together->params[i], buffer_text(&arrays[i]));
     if (!err)
-        err = database_run_alone(queue->database, together, params, &rows);
-    if (!err)
-        err = hand_out(queue, rows, items, count);
-    rows_free(rows);
+        err = database_run_alone(queue->database, together, params, ret_rows);
     for (size_t i = 0; i < together->param_count; i++)
         buffer_done(&arrays[i]);
+    return err;
+}
+
+static enum error fly(const struct flight_queue *queue, struct flight_item *const *items,
+                      size_t count)
+{
+    struct landing landing = {
+        .parts = rows_parts_new(queue->statement, count),
+        .items = items,
+        .count = count,
+    };
+    if (!landing.parts)
+        return ERROR_NO_MEMORY;
+    enum error err = send(queue, items, count, &landing.rows);
+    if (!err) {
+        rows_parts_fill(landing.parts, landing.rows);
+        err = hand_out(queue, &landing);
+    }
+    rows_parts_free(landing.parts);
     return err;
 }
 

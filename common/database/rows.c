@@ -8,13 +8,20 @@
 #include "database/wire.h"
 
 struct rows {
-    struct rows *whole;   /* that the result belongs to: these ones, or what they are a part of */
-    atomic_size_t shares; /* of a whole: itself and its parts; the last one frees it */
-    PGresult *result;     /* the whole's */
+    struct rows_parts *parts; /* what it is one of; NULL: the result is its own */
+    PGresult *result;
     const struct statement *statement;
     size_t first_row, count;
     size_t first_column;
     bool repeated;
+};
+
+struct rows_parts {
+    atomic_size_t shares; /* of the maker and of parts that were given out; the last one frees */
+    const struct statement *statement;
+    struct rows *whole; /* owned; NULL until it is filled */
+    size_t count;
+    struct rows items[];
 };
 
 bool rows_match(const PGresult *result, const struct statement *statement)
@@ -35,33 +42,56 @@ struct rows *rows_new(PGresult *result, const struct statement *statement, bool 
         return NULL;
     }
     *rows = (struct rows){
-        .whole = rows,
         .result = result,
         .statement = statement,
         .count = (size_t)PQntuples(result),
         .repeated = repeated,
     };
-    atomic_init(&rows->shares, 1);
     return rows;
 }
 
-struct rows *rows_part(struct rows *whole, size_t row, const struct statement *statement)
+struct rows_parts *rows_parts_new(const struct statement *statement, size_t count)
 {
-    assert(whole->whole == whole && row <= whole->count);
-    struct rows *part = malloc(sizeof(*part));
-    if (!part)
+    struct rows_parts *parts = malloc(sizeof(*parts) + count * sizeof(parts->items[0]));
+    if (!parts)
         return NULL;
+    atomic_init(&parts->shares, 1);
+    parts->statement = statement;
+    parts->whole = NULL;
+    parts->count = count;
+    return parts;
+}
+
+void rows_parts_fill(struct rows_parts *parts, struct rows *whole)
+{
+    assert(!parts->whole && !whole->parts);
+    parts->whole = whole;
+}
+
+struct rows *rows_part(struct rows_parts *parts, size_t number, size_t row)
+{
+    const struct rows *whole = parts->whole;
+    struct rows *part = &parts->items[number];
+    assert(number < parts->count && row <= whole->count);
     *part = (struct rows){
-        .whole = whole,
+        .parts = parts,
         .result = whole->result,
-        .statement = statement,
+        .statement = parts->statement,
         .first_row = row,
         .count = row < whole->count,
         .first_column = 1,
         .repeated = whole->repeated,
     };
-    atomic_fetch_add_explicit(&whole->shares, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&parts->shares, 1, memory_order_relaxed);
     return part;
+}
+
+void rows_parts_free(struct rows_parts *parts)
+{
+    if (!parts || atomic_fetch_sub_explicit(&parts->shares, 1, memory_order_acq_rel) > 1)
+        return;
+    rows_free(parts->whole);
+    free(parts);
 }
 
 size_t rows_count(const struct rows *rows)
@@ -105,11 +135,10 @@ void rows_free(struct rows *rows)
 {
     if (!rows)
         return;
-    struct rows *whole = rows->whole;
-    if (rows != whole)
-        free(rows);
-    if (atomic_fetch_sub_explicit(&whole->shares, 1, memory_order_acq_rel) > 1)
+    if (rows->parts) {
+        rows_parts_free(rows->parts);
         return;
-    PQclear(whole->result);
-    free(whole);
+    }
+    PQclear(rows->result);
+    free(rows);
 }

@@ -68,12 +68,12 @@ class Scene:
                     "X-Device-Id": self.device}
         if self.case.who == "service":
             return {"Authorization": f"Service {SERVICE_KEY}"}
-        known = self.case.who not in ("nobody", "provider")
+        known = self.case.who not in ("nobody", "provider", "host")
         return {"Authorization": f"Device {self.device}"} if known else {}
 
     def ask(self, method, path, body=None, **headers):
         """Any request of this one's."""
-        extra = {"REMOTE_ADDR": "127.0.0.1"} if self.case.who == "provider" else {}
+        extra = {"REMOTE_ADDR": "127.0.0.1"} if self.case.who in ("provider", "host") else {}
         return self.handler.request(method, path, body=body, keep=False, **LEFT_OUT, **extra,
                                     headers={**self._headers(), **headers})
 

@@ -24,7 +24,7 @@ class Case:
     path: str
     status: int = 200
     body: dict = None
-    who: str = "device"  # device, new device, clerk, service, provider, or nobody
+    who: str = "device"  # device, new device, clerk, service, provider, host, or nobody
     prepare: object = None
     again: tuple = ()
     route: str = None    # as the handler has it, where path is not that
@@ -139,5 +139,5 @@ CASES = {
         Case("GET", "/api/health?metrics=true", who="nobody"),
         Case("GET", "/api/health/live", who="nobody"),
     ],
-    "metrics": [Case("GET", "/metrics", who="nobody")],
+    "metrics": [Case("GET", "/metrics", who="host")],
 }

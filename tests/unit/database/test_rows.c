@@ -91,11 +91,14 @@ static void test_parts(void **state)
     (void)state;
     for (int order = 0; order < 2; order++) {
         struct rows *rows = make_rows(true);
-        struct rows *second = rows_part(rows, 0, &STATEMENT_ALONE);
-        struct rows *first = rows_part(rows, 1, &STATEMENT_ALONE);
-        struct rows *none = rows_part(rows, 2, &STATEMENT_ALONE);
+        struct rows_parts *parts = rows_parts_new(&STATEMENT_ALONE, 3);
+        assert_non_null(parts);
+        rows_parts_fill(parts, rows);
+        struct rows *second = rows_part(parts, 1, 0);
+        struct rows *first = rows_part(parts, 0, 1);
+        struct rows *none = rows_part(parts, 2, 2);
         struct row row;
-        rows_free(rows);
+        rows_parts_free(parts);
         assert_int_equal(rows_count(none), 0);
         assert_int_equal(rows_count(first), 1);
         assert_true(rows_repeated(first));
@@ -110,11 +113,20 @@ static void test_parts(void **state)
     }
 }
 
+/* A flight that had no answer. */
+static void test_parts_of_nothing(void **state)
+{
+    (void)state;
+    rows_parts_free(rows_parts_new(&STATEMENT_ALONE, 3));
+    rows_parts_free(NULL);
+}
+
 int main(void)
 {
     static const struct CMUnitTest TESTS[] = {
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_parts_of_nothing),
     };
     return cmocka_run_group_tests(TESTS, NULL, NULL);
 }
