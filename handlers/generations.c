@@ -49,7 +49,7 @@ static enum error list_generations(struct call *call)
         last.created_at = list.items[count - 1].created_at;
         last.id = list.items[count - 1].id;
     }
-    page_write_cursor(json, more ? &last : NULL);
+    page_write_cursor(json, &page, more ? &last : NULL);
     response_data_end(response);
     generation_list_done(&list);
     return ERROR_OK;
@@ -121,7 +121,7 @@ int main(int argc, char **argv)
     static const struct route ROUTES[] = {
         {"GET", "/api/generations", .access = ACCESS_ACCOUNT, .run = list_generations},
         {"POST", "/api/generations", .access = ACCESS_ACCOUNT, .idempotent = true, .body = true,
-         .run = create_generation},
+         .body_max = GENERATION_BODY_BYTES_MAX, .run = create_generation},
         {"DELETE", "/api/generations/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_UUID,
          .run = delete_generation},
     };

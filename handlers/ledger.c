@@ -357,7 +357,7 @@ static enum error get_account(struct call *call)
     struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "balance", balance.balance);
     json_member_int(json, "held", balance.held);
-    entry_json_page(json, "entries", &list, page.limit);
+    entry_json_page(json, "entries", &list, &page);
     response_data_end(call->response);
     transaction_list_done(&list);
     return ERROR_OK;

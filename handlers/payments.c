@@ -9,14 +9,16 @@
 
 enum { PACKAGE_BYTES_MAX = 50 }; /* token_packages.name */
 
-static enum error read_order(const struct call *call, struct payment_order *ret_order)
+/* ret_order borrows url. */
+static enum error read_order(const struct call *call, struct web_url *url,
+                             struct payment_order *ret_order)
 {
     static const struct body_text_rule PACKAGE = {.name = "package", .bytes_max = BODY_BYTES_MAX};
     enum error err = body_text(call->body, &PACKAGE, &ret_order->package);
     if (!err && (ret_order->package.len == 0 || ret_order->package.len > PACKAGE_BYTES_MAX))
         err = ERROR_INVALID_PACKAGE;
     if (!err)
-        err = payment_form_return_url(call, &ret_order->return_url);
+        err = payment_form_return_url(call, url, &ret_order->return_url);
     if (!err)
         err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
@@ -25,8 +27,9 @@ static enum error read_order(const struct call *call, struct payment_order *ret_
 static enum error create(struct call *call)
 {
     struct payment_order order;
+    struct web_url url;
     struct payment_answer answer;
-    enum error err = read_order(call, &order);
+    enum error err = read_order(call, &url, &order);
     if (err)
         return err;
     err = payment_service_create(call->app, &call->account, &order, &call->key, &answer);
@@ -103,7 +106,7 @@ static enum error list_payments(struct call *call)
         last.created_at = list.items[count - 1].created_at;
         last.id = list.items[count - 1].id;
     }
-    page_write_cursor(json, more ? &last : NULL);
+    page_write_cursor(json, &page, more ? &last : NULL);
     response_data_end(response);
     payment_list_done(&list);
     return ERROR_OK;

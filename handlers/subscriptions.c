@@ -51,13 +51,15 @@ static enum error list_subscriptions(struct call *call)
     return ERROR_OK;
 }
 
-static enum error read_order(const struct call *call, struct subscription_order *ret_order)
+/* ret_order borrows url. */
+static enum error read_order(const struct call *call, struct web_url *url,
+                             struct subscription_order *ret_order)
 {
     static const struct body_text_rule PLAN = {
         .name = "plan", .required = true, .bytes_max = PLAN_BYTES_MAX};
     enum error err = body_text(call->body, &PLAN, &ret_order->plan);
     if (!err)
-        err = payment_form_return_url(call, &ret_order->return_url);
+        err = payment_form_return_url(call, url, &ret_order->return_url);
     if (!err)
         err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
@@ -83,9 +85,10 @@ static enum error create_failure(struct response *response, enum error err)
 static enum error create(struct call *call)
 {
     struct subscription_order order;
+    struct web_url url;
     struct payment_answer answer;
     bool resumed = false;
-    enum error err = read_order(call, &order);
+    enum error err = read_order(call, &url, &order);
     if (err)
         return err;
     err = subscription_service_create(call->app, &call->account, &order, &call->key, &resumed,

@@ -42,6 +42,8 @@
       "Method not allowed", "The Allow header lists the methods of this path") \
     X(BODY_TOO_LARGE, 413, "body_too_large", "Слишком большой запрос", "Request too large", \
       "Send a smaller body") \
+    X(UNSUPPORTED_ENCODING, 415, "unsupported_encoding", "Сжатые запросы не поддерживаются", \
+      "Unsupported Content-Encoding", "Send the body as it is, without Content-Encoding") \
     X(MALFORMED_JSON, 400, "malformed_json", "Некорректный JSON", "Malformed JSON", \
       "Expected one JSON object in UTF-8") \
     X(INVALID_FIELD, 400, "invalid_field", "Некорректное значение поля", "Invalid field", \

@@ -37,6 +37,7 @@ void response_begin(struct response *response, const struct transport *transport
     response->status = 500;
     response->content_type = NULL;
     response->cache_control = NULL;
+    response->challenge = NULL;
     response->streaming = false;
     response->write_failed = false;
     response->field[0] = '\0';
@@ -136,6 +137,8 @@ void response_fail(struct response *response, enum error err, bool english)
         snprintf(seconds, sizeof(seconds), "%d", response->wait_seconds);
         response_header(response, "Retry-After", seconds);
     }
+    if (info->status == 401 && response->challenge)
+        response_header(response, "WWW-Authenticate", response->challenge);
     response->cache_control = "no-store";
     struct json_writer *json = response_json(response, info->status);
     json_begin_object(json);

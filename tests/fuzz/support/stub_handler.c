@@ -70,7 +70,7 @@ static enum error list(struct app *app, struct request *request, struct response
         return err;
     struct json_writer *json = response_data(response, 200);
     json_member_int(json, "limit", page.limit);
-    page_write_cursor(json, &page.before);
+    page_write_cursor(json, &page, &page.before);
     response_data_end(response);
     return ERROR_OK;
 }
