@@ -1,0 +1,53 @@
+/*
+ * Holds, read. What changes one is in ledger_repository.h. One function a statement; errors are
+ * those of database_run.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "base/uuid.h"
+
+struct database;
+struct rows;
+
+struct hold {
+    struct uuid user_id;
+    struct uuid id;
+    int32_t amount;
+    struct text status;      /* pending, captured, released or expired */
+    struct text description; /* absent: none */
+    int64_t created_at;      /* microseconds since 1970 */
+    int64_t expires_at;
+    /* Of the entry that captured it, whose id is the hold's; the account it happened in. */
+    bool has_entry_user_id;
+    struct uuid entry_user_id;
+    bool has_captured;
+    int32_t captured; /* tokens that were taken */
+};
+struct hold_list {
+    struct hold *items; /* owned */
+    size_t count;
+    struct rows *rows; /* owned */
+};
+void hold_list_done(struct hold_list *list);
+
+/* Which holds of an account. */
+struct hold_filter {
+    struct uuid user_id;
+    int64_t before_created_at; /* older than this position */
+    struct uuid before_id;
+    int32_t limit;
+    struct text status; /* absent: any */
+};
+
+/* One, or none. */
+enum error hold_repository_get(struct database *database, const struct uuid *user_id,
+                               const struct uuid *id, struct hold_list *ret_list) MUST_CHECK;
+/* Newest first. */
+enum error hold_repository_list(struct database *database, const struct hold_filter *filter,
+                                struct hold_list *ret_list) MUST_CHECK;
