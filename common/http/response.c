@@ -175,7 +175,7 @@ static bool send_all(struct response *response, bool with_length)
         response_header(response, "Cache-Control", response->cache_control);
     if (response->content_type)
         response_header(response, "Content-Type", response->content_type);
-    if (with_length && response->status != 204)
+    if (with_length && response->status != 204 && response->status != 304)
         number_header(headers, TEXT_LITERAL("Content-Length: "), (int64_t)body.len);
     number_header(headers, TEXT_LITERAL("Status: "), response->status);
     buffer_append(headers, "\r\n", 2);

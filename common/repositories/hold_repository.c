@@ -12,12 +12,12 @@ void hold_list_done(struct hold_list *list)
     *list = (struct hold_list){.count = 0};
 }
 
-#define HOLD_COLUMNS                                                                          \
-    COLUMN(struct hold, user_id, UUID), COLUMN(struct hold, id, UUID),                        \
-        COLUMN(struct hold, amount, INT4), COLUMN(struct hold, status, TEXT),                 \
-        COLUMN(struct hold, description, TEXT), COLUMN(struct hold, created_at, TIMESTAMP),   \
-        COLUMN(struct hold, expires_at, TIMESTAMP),                                           \
-        COLUMN_NULLABLE(struct hold, entry_user_id, UUID),                                    \
+#define HOLD_COLUMNS                                                                        \
+    COLUMN(struct hold, user_id, UUID), COLUMN(struct hold, id, UUID),                      \
+        COLUMN(struct hold, amount, INT4), COLUMN(struct hold, status, TEXT),               \
+        COLUMN(struct hold, description, TEXT), COLUMN(struct hold, created_at, TIMESTAMP), \
+        COLUMN(struct hold, expires_at, TIMESTAMP),                                         \
+        COLUMN_NULLABLE(struct hold, entry_user_id, UUID),                                  \
         COLUMN_NULLABLE(struct hold, captured, INT4)
 
 STATEMENT(GET, .query = &query_hold_get, .kind = STATEMENT_READ,
@@ -35,12 +35,12 @@ STATEMENT(LIST, .query = &query_hold_list, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_UUID, SQL_TIMESTAMP, SQL_UUID, SQL_INT4, SQL_TEXT),
           STATEMENT_COLUMNS(struct hold, HOLD_COLUMNS));
 
-enum error hold_repository_list(struct database *database, const struct hold_filter *filter,
-                                struct hold_list *ret_list)
+enum error hold_repository_list(struct database *database, const struct uuid *user_id,
+                                const struct hold_filter *filter, struct hold_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(filter->user_id),
-                                   PARAM_TIMESTAMP(filter->before_created_at),
-                                   PARAM_UUID(filter->before_id), PARAM_INT4(filter->limit),
+    const struct row_page *page = &filter->page;
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(page->before_created_at),
+                                   PARAM_UUID(page->before_id), PARAM_INT4(page->limit),
                                    PARAM_TEXT(filter->status)};
     return row_access_all(database, &LIST, params, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/row_page.h"
 
 struct database;
 struct rows;
@@ -36,18 +37,15 @@ struct hold_list {
 };
 void hold_list_done(struct hold_list *list);
 
-/* Which holds of an account. */
 struct hold_filter {
-    struct uuid user_id;
-    int64_t before_created_at; /* older than this position */
-    struct uuid before_id;
-    int32_t limit;
+    struct row_page page;
     struct text status; /* absent: any */
 };
 
-/* One, or none. */
+/* One, or none. user_id: also of a device that was linked since. */
 enum error hold_repository_get(struct database *database, const struct uuid *user_id,
                                const struct uuid *id, struct hold_list *ret_list) MUST_CHECK;
 /* Newest first. */
-enum error hold_repository_list(struct database *database, const struct hold_filter *filter,
+enum error hold_repository_list(struct database *database, const struct uuid *user_id,
+                                const struct hold_filter *filter,
                                 struct hold_list *ret_list) MUST_CHECK;

@@ -1,4 +1,5 @@
-/* What is sold, as the rows have it now: an operator changes a price without a build. Thread-safe. */
+/* What is sold, as the rows have it now: an operator changes a price without a build. Thread-safe.
+ */
 #pragma once
 
 #include "base/app.h"

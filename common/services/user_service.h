@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "repositories/generation_repository.h"
 #include "repositories/payment_repository.h"
+#include "repositories/refund_repository.h"
 #include "repositories/subscription_repository.h"
 #include "repositories/token_repository.h"
 #include "repositories/usage_repository.h"

@@ -1,6 +1,6 @@
 -- A page of the holds of an account, newest first, that are older than a position; those that a link
--- brought are among them. $1 user_id uuid, $2 before created_at timestamp, $3 before id uuid,
--- $4 limit int4, $5 status text (as hold_get says it) or NULL.
+-- brought are among them. $1 user_id uuid, or of a device that was linked to it, $2 before created_at
+-- timestamp, $3 before id uuid, $4 limit int4, $5 status text (as hold_get says it) or NULL.
 SELECT p.user_id, p.id, p.amount, p.status, p.description, p.created_at, p.expires_at,
        e.user_id AS entry_user_id, -e.amount AS captured
 FROM (
@@ -9,7 +9,8 @@ FROM (
                   OR h.status = 'released' AND h.settled_at = h.expires_at
                 THEN 'expired' ELSE h.status END AS status
     FROM token_holds h
-    WHERE h.user_id = $1 AND (h.created_at, h.id) < ($2, $3)
+    WHERE h.user_id = (SELECT coalesce(u.merged_into, u.id) FROM users u WHERE u.id = $1)
+      AND (h.created_at, h.id) < ($2, $3)
 ) p
 LEFT JOIN token_transactions e
     ON p.status = 'captured' AND e.id = p.id AND e.user_id IN (p.user_id, p.linked_from)
