@@ -63,7 +63,7 @@ static void test_origins(void **state)
     };
     for (size_t i = 0; i < COUNT(ROWS); i++) {
         struct fixture f;
-        char expected[256];
+        char expected[512];
         start(&f, ROWS[i].origin);
         cors_apply(ROWS[i].list, &f.request, &f.response);
         snprintf(expected, sizeof(expected),
