@@ -189,6 +189,7 @@ CREATE TABLE token_holds (
     CONSTRAINT token_holds_status_check CHECK (status = ANY (ARRAY['pending'::text, 'captured'::text, 'released'::text]))
 );
 CREATE INDEX token_holds_expiry_idx ON token_holds USING btree (expires_at) WHERE (status = 'pending'::text);
+CREATE INDEX token_holds_list_idx ON token_holds USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX token_holds_pending_idx ON token_holds USING btree (user_id, expires_at) WHERE (status = 'pending'::text);
 
 CREATE TABLE token_packages (

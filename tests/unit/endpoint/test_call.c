@@ -262,9 +262,10 @@ static void test_challenges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_access), cmocka_unit_test(test_init_secret),
-        cmocka_unit_test(test_order),  cmocka_unit_test(test_nothing_declared),
-        cmocka_unit_test(test_ids),    cmocka_unit_test(test_caching),
+        cmocka_unit_test(test_access),     cmocka_unit_test(test_init_secret),
+        cmocka_unit_test(test_order),      cmocka_unit_test(test_nothing_declared),
+        cmocka_unit_test(test_ids),        cmocka_unit_test(test_caching),
+        cmocka_unit_test(test_challenges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
