@@ -1,12 +1,10 @@
 #include "services/account_service.h"
 
-#include <string.h>
-
-#include "base/digest.h"
+#include "base/limits.h"
 #include "cache/cache.h"
 #include "repositories/user_repository.h"
-#include "repositories/flight_queue.h"
 #include "services/cache_keys.h"
+#include "services/cache_writes.h"
 
 static struct account_names names_of(const struct identity *identity)
 {
@@ -40,23 +38,25 @@ enum error account_service_resolve(struct app *app, const struct identity *ident
 {
     struct cache_key key = cache_keys_identity(identity_key(identity));
     struct cache_lease lease;
-    struct identity_item item = {.identity = identity_key(identity)};
+    struct uuid user_id;
+    bool found = false;
     ret_account->identity = *identity;
-    if (cache_get(app->cache, &key, &ret_account->user_id, sizeof(item.user_id), &lease))
+    if (cache_get(app->cache, &key, &ret_account->user_id, sizeof(user_id), &lease))
         return ERROR_OK;
-    enum error err = flight_queues_run(app->flights, FLIGHT_IDENTITY, &item);
-    if (!err && !item.found)
-        err = open_account(app, identity, &item.user_id);
+    enum error err =
+        user_repository_find_identity(app->database, identity_key(identity), &user_id, &found);
+    if (!err && !found)
+        err = open_account(app, identity, &user_id);
     else if (!err && identity->email[0])
-        err = user_repository_set_email(app->database, &item.user_id, text_from(identity->email));
+        err = user_repository_set_email(app->database, &user_id, text_from(identity->email));
     if (err)
         return err;
-    cache_store(app->cache, &key, &lease, &item.user_id, sizeof(item.user_id));
-    ret_account->user_id = item.user_id;
+    cache_store(app->cache, &key, &lease, &user_id, sizeof(user_id));
+    ret_account->user_id = user_id;
     return ERROR_OK;
 }
 
-enum error account_service_reopen(struct app *app, struct account *account)
+static enum error reopen(struct app *app, struct account *account)
 {
     struct cache_key key = cache_keys_identity(identity_key(&account->identity));
     struct account_names names = names_of(&account->identity);
@@ -71,4 +71,23 @@ enum error account_service_reopen(struct app *app, struct account *account)
         err = open_account(app, &account->identity, &account->user_id);
     cache_write_end(app->cache, &write);
     return err;
+}
+
+enum error account_service_retry(struct app *app, struct account *account, account_step *step,
+                                 void *context)
+{
+    enum error err = step(app, &account->user_id, context);
+    for (int i = 0; err == ERROR_USER_NOT_FOUND && i < REOPENS_MAX; i++) {
+        err = reopen(app, account);
+        if (!err)
+            err = step(app, &account->user_id, context);
+    }
+    return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
+}
+
+enum error account_service_write(struct app *app, struct account *account, account_step *step,
+                                 void *context)
+{
+    struct cache_writes_inner inner = {.step = step, .context = context};
+    return account_service_retry(app, account, cache_writes_step, &inner);
 }
