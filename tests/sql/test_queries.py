@@ -49,6 +49,7 @@ UNUSED_INDEXES = {
 # Lists: the position's parameters and the columns that order it.
 PAGES = {
     "generation_list": ("generations", ("created_at", "id"), "DESC"),
+    "hold_list": ("token_holds", ("created_at", "id"), "DESC"),
     "transaction_list": ("token_transactions", ("created_at", "id"), "DESC"),
     "usage_list": ("usage_logs", ("id",), "ASC"),
     "payment_export": ("payments", ("id",), "ASC"),
@@ -264,10 +265,10 @@ def test_page_1000_costs_what_page_1_costs(planner, statements, users, cluster, 
         first = ("infinity", schema_data.LAST_ID)
     else:
         first = (schema_data.FIRST_ID,)
-    filters = (None, "-infinity", "infinity") if name == "transaction_list" else ()
+    filters = {"transaction_list": (None, "-infinity", "infinity"), "hold_list": (None,)}
     cost = []
     for start in (first, position):
-        call = (heavy, *start, PAGE_ROWS, *filters)
+        call = (heavy, *start, PAGE_ROWS, *filters.get(name, ()))
         plans, rows = planner.run(statement, [call], plan_mode)
         assert len(rows) == 2 * PAGE_ROWS
         cost.append(max(plan.buffers() for plan in plans))
