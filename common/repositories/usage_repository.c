@@ -20,6 +20,7 @@ struct recorded_row {
     int32_t used;
     int32_t usage_limit;
     int64_t reset_at;
+    int64_t retry_at;
 };
 
 STATEMENT(RECORD, .query = &query_usage_record, .kind = STATEMENT_WRITE,
@@ -27,7 +28,8 @@ STATEMENT(RECORD, .query = &query_usage_record, .kind = STATEMENT_WRITE,
           STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, outcome, TEXT),
                             COLUMN(struct recorded_row, used, INT4),
                             COLUMN(struct recorded_row, usage_limit, INT4),
-                            COLUMN(struct recorded_row, reset_at, TIMESTAMP)));
+                            COLUMN(struct recorded_row, reset_at, TIMESTAMP),
+                            COLUMN(struct recorded_row, retry_at, TIMESTAMP)));
 
 static struct usage_outcome read_recorded(const struct recorded_row *row)
 {
@@ -36,6 +38,7 @@ static struct usage_outcome read_recorded(const struct recorded_row *row)
         .used = row->used,
         .usage_limit = row->usage_limit,
         .reset_at = row->reset_at,
+        .retry_at = row->retry_at,
     };
 }
 
@@ -71,7 +74,8 @@ STATEMENT(RECORD_FLIGHT, .query = &query_usage_record_flight, .kind = STATEMENT_
                             COLUMN_OF(struct recorded_flight_row, answer, outcome, TEXT),
                             COLUMN_OF(struct recorded_flight_row, answer, used, INT4),
                             COLUMN_OF(struct recorded_flight_row, answer, usage_limit, INT4),
-                            COLUMN_OF(struct recorded_flight_row, answer, reset_at, TIMESTAMP)));
+                            COLUMN_OF(struct recorded_flight_row, answer, reset_at, TIMESTAMP),
+                            COLUMN_OF(struct recorded_flight_row, answer, retry_at, TIMESTAMP)));
 
 static void encode_record(const void *opaque, struct buffer *arrays)
 {

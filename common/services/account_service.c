@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/config.h"
 #include "base/digest.h"
 #include "cache/cache.h"
 #include "repositories/user_repository.h"
@@ -21,12 +22,19 @@ static struct account_names names_of(const struct identity *identity)
     };
 }
 
-static enum error open_account(struct app *app, const struct identity *identity,
+static enum error open_account(struct app *app, const struct account *account,
                                struct uuid *ret_user_id)
 {
-    struct account_names names = names_of(identity);
+    char digest[DIGEST_TEXT_SIZE];
+    struct text secret = text_from(app->config->identity_digest_key);
+    struct account_names names = names_of(&account->identity);
     struct uuid new_id = uuid_new();
-    enum error err = user_repository_create(app->database, &names, &new_id, ret_user_id);
+    names.ip_address = account->client_address.data ? account->client_address : TEXT_LITERAL("");
+    if (secret.len > 0) {
+        identity_digest(secret, names.identity, digest);
+        names.digest = text_from(digest);
+    }
+    enum error err = user_repository_open(app->database, &names, &new_id, ret_user_id);
     if (err != ERROR_CONFLICT)
         return err;
     /* The original backend opened it after this database was adopted. */
@@ -46,7 +54,7 @@ enum error account_service_resolve(struct app *app, const struct identity *ident
         return ERROR_OK;
     enum error err = flight_queues_run(app->flights, FLIGHT_IDENTITY, &item);
     if (!err && !item.found)
-        err = open_account(app, identity, &item.user_id);
+        err = open_account(app, ret_account, &item.user_id);
     else if (!err && identity->email[0])
         err = user_repository_set_email(app->database, &item.user_id, text_from(identity->email));
     if (err)
@@ -68,7 +76,28 @@ enum error account_service_reopen(struct app *app, struct account *account)
     if (!err && found)
         err = user_repository_restore(app->database, &names, &account->user_id);
     else if (!err)
-        err = open_account(app, &account->identity, &account->user_id);
+        err = open_account(app, account, &account->user_id);
     cache_write_end(app->cache, &write);
+    return err;
+}
+
+static bool is_of_kind(struct text key, enum identity_kind kind)
+{
+    struct text prefix = identity_prefix(kind);
+    return key.len > prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0;
+}
+
+enum error account_service_needs_sign_in(struct app *app, const struct account *account,
+                                         bool *ret_needs)
+{
+    struct user_identity_list identities = {.count = 0};
+    *ret_needs = false;
+    if (account->identity.kind == IDENTITY_CLERK)
+        return ERROR_OK;
+    enum error err = user_repository_identities(app->database, &account->user_id, &identities);
+    for (size_t i = 0; !err && i < identities.count; i++)
+        if (is_of_kind(identities.items[i].identity, IDENTITY_CLERK))
+            *ret_needs = true;
+    user_identity_list_done(&identities);
     return err;
 }

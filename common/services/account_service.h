@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "auth/identity.h"
 #include "base/app.h"
 #include "base/error.h"
@@ -13,11 +15,13 @@
 struct account {
     struct identity identity;
     struct uuid user_id;
+    struct text
+        client_address; /* borrowed; whose new devices are counted together; may be absent */
 };
 
 /*
- * Fills user_id from identity. Concurrent first requests of one identity open one account.
- * Errors are those of the database layer.
+ * Fills identity and user_id; client_address is the caller's to set before. Concurrent first
+ * requests of one identity open one account. Errors are those of the database layer.
  */
 enum error account_service_resolve(struct app *app, const struct identity *identity,
                                    struct account *ret_account) MUST_CHECK;
@@ -28,3 +32,10 @@ enum error account_service_resolve(struct app *app, const struct identity *ident
  * and updates account; the caller then repeats its statement once.
  */
 enum error account_service_reopen(struct app *app, struct account *account) MUST_CHECK;
+
+/*
+ * Whether the account is a signed-in person's, and the identity only a device that is linked to it:
+ * it may spend and see images, and not what is about the person.
+ */
+enum error account_service_needs_sign_in(struct app *app, const struct account *account,
+                                         bool *ret_needs) MUST_CHECK;

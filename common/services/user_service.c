@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config.h"
 #include "base/limits.h"
 #include "cache/cache.h"
 #include "services/cache_keys.h"
@@ -127,6 +128,28 @@ static enum error export_refunds(struct app *app, const struct account *account,
     return ERROR_OK;
 }
 
+static enum error export_holds(struct app *app, const struct account *account,
+                               const struct export_sink *sink)
+{
+    struct uuid after = FIRST_ID;
+    size_t count;
+    do {
+        struct hold_entry_list list = {.count = 0};
+        enum error err = hold_repository_export(app->database, &account->user_id, &after,
+                                                EXPORT_PAGE_ROWS, &list);
+        for (size_t i = 0; !err && i < list.count; i++)
+            if (!sink->hold(sink->context, &list.items[i]))
+                err = ERROR_CLIENT_GONE;
+        count = list.count;
+        if (count > 0)
+            after = list.items[count - 1].id;
+        hold_entry_list_done(&list);
+        if (err)
+            return err;
+    } while (count == EXPORT_PAGE_ROWS);
+    return ERROR_OK;
+}
+
 static enum error export_generations(struct app *app, const struct account *account,
                                      const struct export_sink *sink)
 {
@@ -217,51 +240,89 @@ enum error user_service_export(struct app *app, struct account *account,
     if (!err)
         err = export_transactions(app, account, sink);
     if (!err)
+        err = export_holds(app, account, sink);
+    if (!err)
         err = export_generations(app, account, sink);
     if (!err)
         err = export_usage(app, account, sink);
     return err;
 }
 
-/* ret_erased false: there is no such open account (any more). */
-static enum error erase_once(struct app *app, const struct account *account, bool *ret_erased)
+/* What is kept of each identity; owned by the caller. */
+static enum error make_digests(const struct app *app, const struct user_identity_list *identities,
+                               char (**ret_digests)[DIGEST_TEXT_SIZE])
+{
+    struct text secret = text_from(app->config->identity_digest_key);
+    /* Without it a person could take every bonus once more after each erasure. */
+    if (secret.len == 0)
+        return ERROR_NOT_CONFIGURED;
+    char(*digests)[DIGEST_TEXT_SIZE] = calloc(identities->count + 1, sizeof(*digests));
+    if (!digests)
+        return ERROR_NO_MEMORY;
+    for (size_t i = 0; i < identities->count; i++)
+        identity_digest(secret, identities->items[i].identity, digests[i]);
+    *ret_digests = digests;
+    return ERROR_OK;
+}
+
+static enum error erase_once(struct app *app, const struct account *account,
+                             enum erase_outcome *ret_outcome)
 {
     struct cache_key balance = cache_keys_balance(&account->user_id);
     struct cache_write balance_write;
     struct cache_write *writes = NULL;
     struct user_identity_list identities = {.count = 0};
+    char(*digests)[DIGEST_TEXT_SIZE] = NULL;
     enum error err = user_repository_identities(app->database, &account->user_id, &identities);
+    if (!err)
+        err = make_digests(app, &identities, &digests);
     if (err)
-        return err;
-    writes = calloc(identities.count + 1, sizeof(*writes));
-    if (!writes) {
-        err = ERROR_NO_MEMORY;
         goto out;
-    }
+    err = ERROR_NO_MEMORY;
+    writes = calloc(identities.count + 1, sizeof(*writes));
+    if (!writes)
+        goto out;
     for (size_t i = 0; i < identities.count; i++) {
         struct cache_key key = cache_keys_identity(identities.items[i].identity);
         cache_write_begin(app->cache, &key, &writes[i]);
     }
     cache_write_begin(app->cache, &balance, &balance_write);
-    err = user_repository_erase(app->database, &account->user_id, ret_erased);
+    struct user_erasure erasure = {
+        .identities = identities.items, .digests = digests, .count = identities.count};
+    err = user_repository_erase(app->database, &account->user_id, &erasure, ret_outcome);
     cache_write_end(app->cache, &balance_write);
     for (size_t i = 0; i < identities.count; i++)
         cache_write_end(app->cache, &writes[i]);
 out:
     free(writes);
+    free(digests);
     user_identity_list_done(&identities);
     return err;
 }
 
+/* The account of a device that was linked meanwhile is the person's: only a session erases it. */
+static enum error reopen_to_erase(struct app *app, struct account *account)
+{
+    bool needs_sign_in = false;
+    enum error err = account_service_reopen(app, account);
+    if (!err)
+        err = account_service_needs_sign_in(app, account, &needs_sign_in);
+    return !err && needs_sign_in ? ERROR_SIGN_IN_REQUIRED : err;
+}
+
 enum error user_service_erase(struct app *app, struct account *account)
 {
-    bool erased = false;
-    enum error err = erase_once(app, account, &erased);
-    /* A device that was linked meanwhile is erased with the account it belongs to now. */
-    for (int i = 0; !err && !erased && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
+    enum erase_outcome outcome = ERASE_GONE;
+    enum error err = erase_once(app, account, &outcome);
+    for (int i = 0; !err && outcome != ERASE_DONE && i < REOPENS_MAX; i++) {
+        err = reopen_to_erase(app, account);
         if (!err)
-            err = erase_once(app, account, &erased);
+            err = erase_once(app, account, &outcome);
     }
-    return !err && !erased ? ERROR_INTERNAL : err;
+    return !err && outcome != ERASE_DONE ? ERROR_INTERNAL : err;
+}
+
+enum error user_service_sweep(struct app *app)
+{
+    return user_repository_sweep(app->database, PERSON_SWEEP_ROWS_MAX);
 }
