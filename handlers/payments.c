@@ -29,7 +29,8 @@ static enum error create(struct call *call)
     enum error err = read_order(call, &order);
     if (err)
         return err;
-    err = payment_service_create(call->app, &call->account, &order, &call->key, &answer);
+    order.key = &call->key;
+    err = payment_service_create(call->app, &call->account, &order, &answer);
     if (err)
         return payment_form_failure(call->response, err);
     payment_form_answer(call->response, &answer);
@@ -85,9 +86,10 @@ static enum error list_payments(struct call *call)
     struct page page;
     struct payment_list list = {.count = 0};
     enum error err = page_read(call->request, response, &page);
-    if (!err)
-        err = payment_service_list(call->app, &call->account, page.before.created_at,
-                                   &page.before.id, page.limit + 1, &list);
+    if (!err) {
+        const struct row_page wanted = {page.before.created_at, page.before.id, page.limit + 1};
+        err = payment_service_list(call->app, &call->account, &wanted, &list);
+    }
     if (err)
         return err;
     bool more = list.count == (size_t)page.limit + 1;
@@ -137,14 +139,14 @@ static enum error refund_failure(struct response *response, enum error err)
 static enum error refund(struct call *call)
 {
     static const struct body_text_rule AMOUNT = {.name = "amount", .bytes_max = 15};
-    struct refund_order order = {.user_id = call->user_id, .payment_id = call->id};
+    struct refund_order order = {.payment = {call->user_id, call->id}, .key = &call->key};
     struct refund_answer answer;
     enum error err = body_text(call->body, &AMOUNT, &order.amount);
     if (!err)
         err = payment_form_receipt_email(call, &order.receipt_email);
     if (err)
         return err;
-    err = refund_service_create(call->app, &order, &call->key, &answer);
+    err = refund_service_create(call->app, &order, &answer);
     if (err)
         return refund_failure(call->response, err);
     write_refund(call->response, &answer);

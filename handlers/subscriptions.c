@@ -83,19 +83,18 @@ static enum error create_failure(struct response *response, enum error err)
 static enum error create(struct call *call)
 {
     struct subscription_order order;
-    struct payment_answer answer;
-    bool resumed = false;
+    struct subscription_answer answer;
     enum error err = read_order(call, &order);
     if (err)
         return err;
-    err = subscription_service_create(call->app, &call->account, &order, &call->key, &resumed,
-                                      &answer);
+    order.key = &call->key;
+    err = subscription_service_create(call->app, &call->account, &order, &answer);
     if (err)
         return create_failure(call->response, err);
-    if (resumed)
+    if (answer.resumed)
         write_resumed(call->response);
     else
-        payment_form_answer(call->response, &answer);
+        payment_form_answer(call->response, &answer.payment);
     return ERROR_OK;
 }
 

@@ -1,65 +1,10 @@
 #include "repositories/payment_repository.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "queries.h"
-#include "repositories/payment_repository_internal.h"
+#include "repositories/outcome.h"
 #include "repositories/row_access.h"
-
-enum error payment_repository_outcome(const struct outcome_word *table, struct text word,
-                                      int *ret_outcome)
-{
-    for (; table->word; table++) {
-        if (text_equal(word, text_from(table->word))) {
-            *ret_outcome = table->outcome;
-            return ERROR_OK;
-        }
-    }
-    return ERROR_INTERNAL;
-}
-
-/* ---- prices ---- */
-
-void price_done(struct price *price)
-{
-    rows_free(price->rows);
-    price->rows = NULL;
-}
-
-#define PRICE_COLUMNS                                                         \
-    COLUMN(struct price, amount, TEXT), COLUMN(struct price, currency, TEXT), \
-        COLUMN(struct price, tokens, INT4)
-
-STATEMENT(PACKAGE, .query = &query_payment_package, .kind = STATEMENT_READ,
-          STATEMENT_PARAMS(SQL_TEXT), STATEMENT_COLUMNS(struct price, PRICE_COLUMNS));
-STATEMENT(PLAN, .query = &query_payment_plan, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_TEXT),
-          STATEMENT_COLUMNS(struct price, PRICE_COLUMNS));
-
-static enum error read_price(struct database *database, const struct statement *statement,
-                             struct text name, struct price *ret_price, bool *ret_found)
-{
-    const struct param params[] = {PARAM_TEXT(name)};
-    struct rows *rows = NULL;
-    enum error err = row_access_one(database, statement, params, ret_price, ret_found, &rows);
-    if (!err && *ret_found)
-        ret_price->rows = rows;
-    return err;
-}
-
-enum error payment_repository_package(struct database *database, struct text package,
-                                      struct price *ret_price, bool *ret_found)
-{
-    return read_price(database, &PACKAGE, package, ret_price, ret_found);
-}
-
-enum error payment_repository_plan(struct database *database, struct text plan,
-                                   struct price *ret_price, bool *ret_found)
-{
-    return read_price(database, &PLAN, plan, ret_price, ret_found);
-}
-
-/* ---- payments ---- */
 
 void payment_list_done(struct payment_list *list)
 {
@@ -110,17 +55,16 @@ static enum error keep_payment(const struct opened_payment *opened, struct rows 
 }
 
 enum error payment_repository_open(struct database *database, const struct new_payment *payment,
-                                   int32_t lease_seconds, enum payment_open_outcome *ret_outcome,
+                                   enum payment_open_outcome *ret_outcome,
                                    struct payment_list *ret_list)
 {
-    static const struct outcome_word WORDS[] = {{"done", PAYMENT_OPEN_DONE},
-                                                {"replayed", PAYMENT_OPEN_REPLAYED},
-                                                {"reused", PAYMENT_OPEN_REUSED},
-                                                {"in_progress", PAYMENT_OPEN_IN_PROGRESS},
-                                                {NULL, 0}};
+    static const char *const WORDS[] = {[PAYMENT_OPEN_DONE] = "done",
+                                        [PAYMENT_OPEN_REPLAYED] = "replayed",
+                                        [PAYMENT_OPEN_REUSED] = "reused",
+                                        [PAYMENT_OPEN_IN_PROGRESS] = "in_progress"};
     const struct param params[] = {
         PARAM_UUID(payment->user_id),
-        PARAM_UUID(payment->id),
+        PARAM_UUID(payment->operation.id),
         PARAM_TEXT(payment->purpose),
         PARAM_TEXT(payment->token_package),
         PARAM_TEXT(payment->plan),
@@ -129,8 +73,8 @@ enum error payment_repository_open(struct database *database, const struct new_p
         PARAM_INT4_NULLABLE(payment->tokens_amount, payment->has_tokens_amount),
         PARAM_UUID_NULLABLE(payment->subscription_id, payment->has_subscription_id),
         PARAM_TEXT(payment->request_body),
-        PARAM_INT8_NULLABLE(payment->request_hash, payment->keyed),
-        PARAM_INT4(lease_seconds),
+        PARAM_REQUEST_HASH(payment->operation),
+        PARAM_INT4(payment->lease_seconds),
     };
     struct opened_payment opened;
     struct rows *rows = NULL;
@@ -139,7 +83,7 @@ enum error payment_repository_open(struct database *database, const struct new_p
     *ret_list = (struct payment_list){.count = 0};
     enum error err = row_access_one(database, &OPEN, params, &opened, &found, &rows);
     if (!err && found)
-        err = payment_repository_outcome(WORDS, opened.outcome, &outcome);
+        err = OUTCOME_READ(WORDS, opened.outcome, &outcome);
     if (!err)
         *ret_outcome = (enum payment_open_outcome)outcome;
     if (!err && found)
@@ -147,6 +91,10 @@ enum error payment_repository_open(struct database *database, const struct new_p
     rows_free(rows);
     return err;
 }
+
+struct touched_row {
+    struct uuid id;
+};
 
 STATEMENT(UNCERTAIN, .query = &query_payment_uncertain, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_INT4),
@@ -160,26 +108,19 @@ enum error payment_repository_uncertain(struct database *database, const struct 
     return database_run(database, &UNCERTAIN, params, NULL);
 }
 
+struct removed_row {
+    bool removed;
+};
+
 STATEMENT(REFUSED, .query = &query_payment_refused, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct removed_row, COLUMN(struct removed_row, removed, BOOL)));
 
-enum error payment_repository_run_refused(struct database *database,
-                                          const struct statement *statement,
-                                          const struct param *params, bool *ret_removed)
-{
-    struct removed_row row;
-    enum error err = row_access_one(database, statement, params, &row, NULL, NULL);
-    if (!err)
-        *ret_removed = row.removed;
-    return err;
-}
-
 enum error payment_repository_refused(struct database *database, const struct uuid *user_id,
-                                      const struct uuid *id, bool *ret_removed)
+                                      const struct uuid *id)
 {
     const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
-    return payment_repository_run_refused(database, &REFUSED, params, ret_removed);
+    return database_run(database, &REFUSED, params, NULL);
 }
 
 struct failed_row {
@@ -202,57 +143,23 @@ STATEMENT(APPLY, .query = &query_payment_apply, .kind = STATEMENT_WRITE,
                            SQL_BOOL, SQL_TEXT, SQL_TEXT, SQL_TEXT),
           STATEMENT_COLUMNS(struct applied_row, APPLIED_COLUMNS));
 
-enum error payment_repository_run_apply(struct database *database,
-                                        const struct statement *statement,
-                                        const struct param *params, struct applied *ret_applied)
-{
-    static const struct outcome_word WORDS[] = {{"applied", PAYMENT_APPLIED},
-                                                {"unchanged", PAYMENT_UNCHANGED},
-                                                {"conflict", PAYMENT_CONFLICT},
-                                                {"uncredited", PAYMENT_UNCREDITED},
-                                                {NULL, 0}};
-    struct applied_row row;
-    struct rows *rows = NULL;
-    bool found;
-    int outcome = PAYMENT_NOT_THERE;
-    char kind[PAYMENT_KIND_SIZE] = "";
-    enum error err = row_access_one(database, statement, params, &row, &found, &rows);
-    if (!err && found)
-        err = payment_repository_outcome(WORDS, row.outcome, &outcome);
-    if (!err && found && !text_copy(row.kind, kind, sizeof(kind)))
-        err = ERROR_INTERNAL;
-    rows_free(rows);
-    if (err)
-        return err;
-    ret_applied->outcome = (enum payment_apply_outcome)outcome;
-    memcpy(ret_applied->kind, kind, sizeof(kind));
-    return ERROR_OK;
-}
-
-enum error payment_repository_apply(struct database *database, const struct payment_truth *truth,
-                                    enum payment_apply_outcome *ret_outcome,
-                                    char ret_kind[static PAYMENT_KIND_SIZE])
+enum error payment_repository_apply(struct database *database, const struct payment_state *state,
+                                    struct applied *ret_applied)
 {
     const struct param params[] = {
-        PARAM_UUID(truth->user_id),
-        PARAM_UUID(truth->id),
-        PARAM_TEXT(truth->provider_id),
-        PARAM_TEXT(truth->status),
-        PARAM_TEXT(truth->amount),
-        PARAM_TEXT(truth->currency),
-        PARAM_BOOL(truth->test),
-        PARAM_BOOL(truth->test_accepted),
-        PARAM_TEXT(truth->confirmation_url),
-        PARAM_TEXT(truth->payment_method_id),
-        PARAM_TEXT(truth->cancellation_reason),
+        PARAM_UUID(state->user_id),
+        PARAM_UUID(state->id),
+        PARAM_TEXT(state->provider_id),
+        PARAM_TEXT(state->status),
+        PARAM_TEXT(state->amount),
+        PARAM_TEXT(state->currency),
+        PARAM_BOOL(state->test),
+        PARAM_BOOL(state->test_accepted),
+        PARAM_TEXT(state->confirmation_url),
+        PARAM_TEXT(state->payment_method_id),
+        PARAM_TEXT(state->cancellation_reason),
     };
-    struct applied applied;
-    enum error err = payment_repository_run_apply(database, &APPLY, params, &applied);
-    if (err)
-        return err;
-    *ret_outcome = applied.outcome;
-    memcpy(ret_kind, applied.kind, PAYMENT_KIND_SIZE);
-    return ERROR_OK;
+    return provider_state_apply(database, &APPLY, params, ret_applied);
 }
 
 static enum error read_payments(struct database *database, const struct statement *statement,
@@ -277,11 +184,10 @@ STATEMENT(PAGE, .query = &query_payment_page, .kind = STATEMENT_READ,
           STATEMENT_COLUMNS(struct payment, PAYMENT_COLUMNS));
 
 enum error payment_repository_page(struct database *database, const struct uuid *user_id,
-                                   int64_t before_created_at, const struct uuid *before_id,
-                                   int32_t limit, struct payment_list *ret_list)
+                                   const struct row_page *page, struct payment_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(before_created_at),
-                                   PARAM_UUID(*before_id), PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(page->before_created_at),
+                                   PARAM_UUID(page->before_id), PARAM_INT4(page->limit)};
     return read_payments(database, &PAGE, params, ret_list);
 }
 
@@ -290,10 +196,10 @@ STATEMENT(EXPORT, .query = &query_payment_export, .kind = STATEMENT_READ,
           STATEMENT_COLUMNS(struct payment, PAYMENT_COLUMNS));
 
 enum error payment_repository_export(struct database *database, const struct uuid *user_id,
-                                     const struct uuid *after_id, int32_t limit,
-                                     struct payment_list *ret_list)
+                                     const struct row_range *range, struct payment_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(range->after_id),
+                                   PARAM_INT4(range->limit)};
     return read_payments(database, &EXPORT, params, ret_list);
 }
 
@@ -317,16 +223,13 @@ STATEMENT(LOCATE_PROVIDER, .query = &query_payment_locate_provider, .kind = STAT
                             COLUMN(struct place_row, payment_id, UUID)));
 
 enum error payment_repository_locate_provider(struct database *database, struct text provider_id,
-                                              struct uuid *ret_user_id, struct uuid *ret_id,
-                                              bool *ret_found)
+                                              struct row_key *ret_key, bool *ret_found)
 {
     const struct param params[] = {PARAM_TEXT(provider_id)};
     struct place_row row;
     enum error err = row_access_one(database, &LOCATE_PROVIDER, params, &row, ret_found, NULL);
-    if (!err && *ret_found) {
-        *ret_user_id = row.user_id;
-        *ret_id = row.payment_id;
-    }
+    if (!err && *ret_found)
+        *ret_key = (struct row_key){.user_id = row.user_id, .id = row.payment_id};
     return err;
 }
 
@@ -334,14 +237,34 @@ STATEMENT(LOCATE, .query = &query_payment_locate, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct place_row, COLUMN(struct place_row, user_id, UUID)));
 
-enum error payment_repository_locate(struct database *database, const struct uuid *user_id,
-                                     const struct uuid *id, struct uuid *ret_user_id,
-                                     bool *ret_found)
+enum error payment_repository_locate(struct database *database, const struct row_key *opened,
+                                     struct row_key *ret_key, bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
+    const struct param params[] = {PARAM_UUID(opened->user_id), PARAM_UUID(opened->id)};
     struct place_row row;
     enum error err = row_access_one(database, &LOCATE, params, &row, ret_found, NULL);
     if (!err && *ret_found)
-        *ret_user_id = row.user_id;
+        *ret_key = (struct row_key){.user_id = row.user_id, .id = opened->id};
     return err;
+}
+
+STATEMENT(VERIFY, .query = &query_payment_verify, .kind = STATEMENT_READ,
+          STATEMENT_COLUMNS(struct payment_mismatch, COLUMN(struct payment_mismatch, user_id, UUID),
+                            COLUMN(struct payment_mismatch, id, UUID),
+                            COLUMN(struct payment_mismatch, expected, INT4),
+                            COLUMN(struct payment_mismatch, found, INT8),
+                            COLUMN(struct payment_mismatch, entries, INT8)));
+
+enum error payment_repository_verify(struct database *database,
+                                     struct payment_mismatch_list *ret_list)
+{
+    return row_access_all(database, &VERIFY, NULL, (void **)&ret_list->items, &ret_list->count,
+                          &ret_list->rows);
+}
+
+void payment_mismatch_list_done(struct payment_mismatch_list *list)
+{
+    free(list->items);
+    rows_free(list->rows);
+    *list = (struct payment_mismatch_list){.count = 0};
 }

@@ -5,7 +5,12 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "base/operation.h"
 #include "database/database.h"
+
+/* What tells a repetition of an operation from another request with its key; NULL without a key. */
+#define PARAM_REQUEST_HASH(operation) \
+    PARAM_INT8_NULLABLE((operation).request_hash, (operation).keyed)
 
 /*
  * Runs a statement and reads its first row. ret_rows: owned by the caller when a row was found and

@@ -34,10 +34,11 @@ STATEMENT(EXPORT, .query = &query_subscription_export, .kind = STATEMENT_READ,
           STATEMENT_COLUMNS(struct subscription, SUBSCRIPTION_COLUMNS));
 
 enum error subscription_repository_export(struct database *database, const struct uuid *user_id,
-                                          const struct uuid *after_id, int32_t limit,
+                                          const struct row_range *range,
                                           struct subscription_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(range->after_id),
+                                   PARAM_INT4(range->limit)};
     return read_list(database, &EXPORT, params, ret_list);
 }
 
@@ -70,11 +71,14 @@ STATEMENT(CANCEL, .query = &query_subscription_cancel, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_BOOL, SQL_UUID),
           STATEMENT_COLUMNS(struct touched_row, COLUMN(struct touched_row, id, UUID)));
 
-enum error subscription_repository_cancel(struct database *database, const struct uuid *user_id,
-                                          const struct uuid *id, bool cancel, bool *ret_found)
+enum error subscription_repository_cancel(struct database *database,
+                                          const struct subscription_cancellation *wanted,
+                                          bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_BOOL(cancel),
-                                   PARAM_UUID_NULLABLE(id ? *id : *user_id, id != NULL)};
+    const struct param params[] = {
+        PARAM_UUID(wanted->user_id), PARAM_BOOL(wanted->cancel),
+        PARAM_UUID_NULLABLE(wanted->only_id ? *wanted->only_id : wanted->user_id,
+                            wanted->only_id != NULL)};
     struct touched_row row;
     return row_access_one(database, &CANCEL, params, &row, ret_found, NULL);
 }

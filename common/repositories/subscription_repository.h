@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/row_page.h"
 
 struct database;
 struct rows;
@@ -36,9 +37,8 @@ struct subscription_list {
 };
 void subscription_list_done(struct subscription_list *list);
 
-/* In key order after an id, for the export. */
 enum error subscription_repository_export(struct database *database, const struct uuid *user_id,
-                                          const struct uuid *after_id, int32_t limit,
+                                          const struct row_range *range,
                                           struct subscription_list *ret_list) MUST_CHECK;
 /* The newest first, at most limit. */
 enum error subscription_repository_list(struct database *database, const struct uuid *user_id,
@@ -47,13 +47,18 @@ enum error subscription_repository_list(struct database *database, const struct 
 /* The active one, or none. */
 enum error subscription_repository_current(struct database *database, const struct uuid *user_id,
                                            struct subscription_list *ret_list) MUST_CHECK;
+
+struct subscription_cancellation {
+    struct uuid user_id;
+    const struct uuid *only_id; /* of the active one, or NULL for any */
+    bool cancel;                /* set cancel_at_period_end, or clear it */
+};
 /*
- * Sets or clears cancel_at_period_end of the active one; id: only if it is this one, NULL:
- * whichever it is. Setting what is set is fine. ret_found false: there is none (or, clearing, it
- * has no payment method any more).
+ * Of the active subscription. Setting what is set is fine. ret_found false: there is none (or,
+ * clearing, it has no payment method any more).
  */
-enum error subscription_repository_cancel(struct database *database, const struct uuid *user_id,
-                                          const struct uuid *id, bool cancel,
+enum error subscription_repository_cancel(struct database *database,
+                                          const struct subscription_cancellation *wanted,
                                           bool *ret_found) MUST_CHECK;
 
 /*

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "repositories/generation_repository.h"
 #include "services/account_service.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 /*
  * Stores a generation the client made, counted against the generation limit.

@@ -17,7 +17,7 @@
 #include "cache/cache.h"
 #include "repositories/ledger_repository.h"
 #include "repositories/token_repository.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 /* What a movement answers. */
 struct ledger_answer {

@@ -11,25 +11,26 @@
 #include "services/settlement_service.h"
 
 enum error payment_service_receipt(struct app *app, const struct uuid *user_id, struct text wanted,
-                                   char buffer[static EMAIL_BYTES_MAX + 1], struct text *ret_email)
+                                   struct receipt_address *ret_address)
 {
     struct user_export user = {.rows = NULL};
     bool found = false;
-    *ret_email = (struct text){NULL, 0};
+    ret_address->email = (struct text){NULL, 0};
     if (app->config->yookassa_vat_code == 0)
         return ERROR_OK;
     enum error err = user_repository_export(app->database, user_id, &user, &found);
     if (err)
         return err;
-    if (found && user.email.len > 0 && text_copy(user.email, buffer, EMAIL_BYTES_MAX + 1))
-        *ret_email = text_from(buffer);
+    if (found && user.email.len > 0 &&
+        text_copy(user.email, ret_address->of_account, sizeof(ret_address->of_account)))
+        ret_address->email = text_from(ret_address->of_account);
     else if (wanted.len > 0)
-        *ret_email = wanted;
+        ret_address->email = wanted;
     else if (app->config->yookassa_receipt_email[0])
-        *ret_email = text_from(app->config->yookassa_receipt_email);
+        ret_address->email = text_from(app->config->yookassa_receipt_email);
     if (found)
         user_export_done(&user);
-    return ret_email->data ? ERROR_OK : ERROR_INVALID_FIELD;
+    return ret_address->email.data ? ERROR_OK : ERROR_INVALID_FIELD;
 }
 
 static enum error open_error(enum payment_open_outcome outcome)
@@ -57,9 +58,10 @@ static void fill_answer(const struct payment *payment, struct text status,
                     sizeof(ret_answer->confirmation_url));
 }
 
-/* The provider has it. What it says of another payment than ours is no answer. */
-static enum error take(struct app *app, const struct payment *payment,
-                       const struct yookassa_payment *object, struct payment_answer *ret_answer)
+/* The provider has made it. An answer about another payment than ours is no answer. */
+static enum error settle_answer(struct app *app, const struct payment *payment,
+                                const struct yookassa_payment *object,
+                                struct payment_answer *ret_answer)
 {
     enum settlement settlement;
     struct uuid id;
@@ -78,17 +80,15 @@ static enum error take(struct app *app, const struct payment *payment,
     return ERROR_OK;
 }
 
-/* The provider has done nothing. A renewal that it never will has failed; else the key is free. */
-static enum error give_up(struct app *app, const struct payment *payment,
-                          enum yookassa_result result)
+/* The provider did nothing. A renewal that it never will make has failed; else the key is free. */
+static enum error accept_refusal(struct app *app, const struct payment *payment,
+                                 enum yookassa_result result)
 {
-    bool removed;
     bool failed =
         result == YOOKASSA_REFUSED && text_equal(payment->purpose, TEXT_LITERAL("renewal"));
     enum error err =
-        failed
-            ? payment_repository_renewal_refused(app->database, &payment->user_id, &payment->id)
-            : payment_repository_refused(app->database, &payment->user_id, &payment->id, &removed);
+        failed ? payment_repository_renewal_refused(app->database, &payment->user_id, &payment->id)
+               : payment_repository_refused(app->database, &payment->user_id, &payment->id);
     return err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
 }
 
@@ -104,7 +104,7 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
     payment_provider_report(app, "create_payment", &answer);
     switch (answer.result) {
     case YOOKASSA_DONE:
-        err = take(app, payment, &answer.payments[0], ret_answer);
+        err = settle_answer(app, payment, &answer.payments[0], ret_answer);
         break;
     case YOOKASSA_UNKNOWN:
         err = payment_repository_uncertain(app->database, &payment->user_id, &payment->id, 0);
@@ -114,7 +114,7 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
     case YOOKASSA_DENIED:
     case YOOKASSA_NOT_FOUND:
     case YOOKASSA_LATER:
-        err = give_up(app, payment, answer.result);
+        err = accept_refusal(app, payment, answer.result);
         break;
     }
 out:
@@ -142,18 +142,26 @@ static enum error write_request(struct app *app, const struct payment_request *r
         .payment_method_id = request->payment_method_id,
         .vat_code = app->config->yookassa_vat_code,
     };
-    char email[EMAIL_BYTES_MAX + 1];
-    enum error err = payment_service_receipt(app, &request->user_id, request->receipt_email, email,
-                                             &order.receipt_email);
-    return err ? err : yookassa_payment_body(&order, ret_body);
+    struct receipt_address receipt;
+    enum error err =
+        payment_service_receipt(app, &request->user_id, request->receipt_email, &receipt);
+    if (err)
+        return err;
+    order.receipt_email = receipt.email;
+    return yookassa_payment_body(&order, ret_body);
 }
 
+struct opened {
+    enum payment_open_outcome outcome;
+    struct payment_list list;
+};
+
 static enum error open_row(struct app *app, const struct payment_request *request, struct text body,
-                           enum payment_open_outcome *ret_outcome, struct payment_list *ret_list)
+                           struct opened *ret_opened)
 {
     struct new_payment payment = {
         .user_id = request->user_id,
-        .id = request->operation.id,
+        .operation = request->operation,
         .purpose = request->purpose,
         .token_package = request->token_package,
         .plan = request->plan,
@@ -162,77 +170,67 @@ static enum error open_row(struct app *app, const struct payment_request *reques
         .has_tokens_amount = request->token_package.data != NULL,
         .tokens_amount = request->price->tokens,
         .request_body = body,
-        .keyed = request->operation.keyed,
-        .request_hash = request->operation.request_hash,
+        .lease_seconds = payment_provider_lease_seconds(app, 2),
     };
     if (request->subscription_id) {
         payment.has_subscription_id = true;
         payment.subscription_id = *request->subscription_id;
     }
-    return payment_repository_open(app->database, &payment, payment_provider_lease_seconds(app, 2),
-                                   ret_outcome, ret_list);
+    return payment_repository_open(app->database, &payment, &ret_opened->outcome,
+                                   &ret_opened->list);
 }
 
 enum error payment_service_open(struct app *app, const struct payment_request *request,
                                 struct payment_answer *ret_answer)
 {
     struct buffer body;
-    struct payment_list list = {.count = 0};
-    enum payment_open_outcome outcome = PAYMENT_OPEN_NO_ACCOUNT;
+    struct opened opened = {.outcome = PAYMENT_OPEN_NO_ACCOUNT};
     buffer_init(&body, PAYMENT_REQUEST_BYTES_MAX);
     enum error err = write_request(app, request, &body);
     if (!err)
-        err = open_row(app, request, buffer_text(&body), &outcome, &list);
+        err = open_row(app, request, buffer_text(&body), &opened);
     if (!err)
-        err = open_error(outcome);
-    if (!err && outcome == PAYMENT_OPEN_DONE) {
-        err = payment_service_ask(app, &list.items[0], ret_answer);
+        err = open_error(opened.outcome);
+    if (!err && opened.outcome == PAYMENT_OPEN_DONE) {
+        err = payment_service_ask(app, &opened.list.items[0], ret_answer);
     } else if (!err) {
-        const struct payment *payment = &list.items[0];
+        const struct payment *payment = &opened.list.items[0];
         fill_answer(payment, payment->status, payment->confirmation_url, ret_answer);
         ret_answer->replayed = true;
     }
-    payment_list_done(&list);
+    payment_list_done(&opened.list);
     buffer_done(&body);
     return err;
 }
 
-static enum error create_once(struct app *app, const struct account *account,
-                              const struct payment_order *order, const struct operation_key *key,
-                              const struct price *price, struct payment_answer *ret_answer)
+enum error payment_service_create(struct app *app, struct account *account,
+                                  const struct payment_order *order,
+                                  struct payment_answer *ret_answer)
 {
+    struct price price = {.rows = NULL};
     char description[96];
-    snprintf(description, sizeof(description), "DreamLens: %d токенов", price->tokens);
+    bool found = false;
+    if (!app->yookassa)
+        return ERROR_PAYMENTS_NOT_CONFIGURED;
+    enum error err = price_repository_find_package(app->database, order->package, &price, &found);
+    if (err || !found)
+        return err ? err : ERROR_INVALID_PACKAGE;
+    snprintf(description, sizeof(description), "DreamLens: %d токенов", price.tokens);
     struct payment_request request = {
-        .user_id = account->user_id,
-        .operation = operation_make(key, &account->user_id),
         .purpose = TEXT_LITERAL("tokens"),
         .token_package = order->package,
-        .price = price,
+        .price = &price,
         .description = text_from(description),
         .return_url = order->return_url,
         .receipt_email = order->receipt_email,
     };
-    return payment_service_open(app, &request, ret_answer);
-}
-
-enum error payment_service_create(struct app *app, struct account *account,
-                                  const struct payment_order *order,
-                                  const struct operation_key *key,
-                                  struct payment_answer *ret_answer)
-{
-    struct price price = {.rows = NULL};
-    bool found = false;
-    if (!app->yookassa)
-        return ERROR_PAYMENTS_NOT_CONFIGURED;
-    enum error err = payment_repository_package(app->database, order->package, &price, &found);
-    if (err || !found)
-        return err ? err : ERROR_INVALID_PACKAGE;
-    err = create_once(app, account, order, key, &price, ret_answer);
-    for (int i = 0; err == ERROR_USER_NOT_FOUND && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
+    err = ERROR_USER_NOT_FOUND;
+    for (int i = 0; err == ERROR_USER_NOT_FOUND && i <= REOPENS_MAX; i++) {
+        err = i > 0 ? account_service_reopen(app, account) : ERROR_OK;
+        request.user_id = account->user_id;
+        request.operation = operation_make(order->key, &account->user_id);
         if (!err)
-            err = create_once(app, account, order, key, &price, ret_answer);
+            err = payment_service_open(app, &request, ret_answer);
     }
     price_done(&price);
     return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
@@ -249,9 +247,7 @@ enum error payment_service_get(struct app *app, const struct account *account,
 }
 
 enum error payment_service_list(struct app *app, const struct account *account,
-                                int64_t before_created_at, const struct uuid *before_id,
-                                int32_t limit, struct payment_list *ret_list)
+                                const struct row_page *page, struct payment_list *ret_list)
 {
-    return payment_repository_page(app->database, &account->user_id, before_created_at, before_id,
-                                   limit, ret_list);
+    return payment_repository_page(app->database, &account->user_id, page, ret_list);
 }

@@ -14,8 +14,9 @@
 #include "base/text.h"
 #include "base/uuid.h"
 #include "repositories/payment_repository.h"
+#include "repositories/price_repository.h"
 #include "services/account_service.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 enum { PAYMENT_STATUS_BYTES_MAX = 32 }; /* the longest is waiting_for_capture */
 
@@ -23,7 +24,8 @@ enum { PAYMENT_STATUS_BYTES_MAX = 32 }; /* the longest is waiting_for_capture */
 struct payment_order {
     struct text package; /* of token_packages */
     struct text return_url;
-    struct text receipt_email; /* absent: the account's, else the configured one */
+    struct text receipt_email;       /* absent: the account's, else the configured one */
+    const struct operation_key *key; /* or NULL */
 };
 
 struct payment_answer {
@@ -34,24 +36,23 @@ struct payment_answer {
 };
 
 /*
- * Opens a payment for a package and asks the provider. key may be NULL.
+ * Opens a payment for a package and asks the provider.
  * ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_INVALID_PACKAGE, ERROR_INVALID_FIELD (a receipt is wanted
  * and there is no address for it), ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS,
  * ERROR_PAYMENT_PROVIDER_UNAVAILABLE: the same key may be used again, whatever came of it.
  */
 enum error payment_service_create(struct app *app, struct account *account,
                                   const struct payment_order *order,
-                                  const struct operation_key *key,
                                   struct payment_answer *ret_answer) MUST_CHECK;
 
 /* ret_list: one. ERROR_NOT_FOUND: the account has none with this id. */
 enum error payment_service_get(struct app *app, const struct account *account,
                                const struct uuid *id, struct payment_list *ret_list) MUST_CHECK;
 
-/* A page, newest first, older than (before_created_at, before_id). */
+/* A page, newest first. */
 enum error payment_service_list(struct app *app, const struct account *account,
-                                int64_t before_created_at, const struct uuid *before_id,
-                                int32_t limit, struct payment_list *ret_list) MUST_CHECK;
+                                const struct row_page *page,
+                                struct payment_list *ret_list) MUST_CHECK;
 
 /* --- for the services of subscriptions and of the reconciler --- */
 
@@ -80,11 +81,13 @@ enum error payment_service_open(struct app *app, const struct payment_request *r
 enum error payment_service_ask(struct app *app, const struct payment *payment,
                                struct payment_answer *ret_answer) MUST_CHECK;
 
+struct receipt_address {
+    struct text email; /* borrows of_account, what was wanted or the configuration */
+    char of_account[EMAIL_BYTES_MAX + 1];
+};
 /*
  * The address for a receipt: absent when none is to be sent, else the account's, else wanted, else
- * the configured one. ERROR_INVALID_FIELD: there is none. ret_email borrows buffer, wanted or the
- * configuration.
+ * the configured one. ERROR_INVALID_FIELD: there is none. ret_address must not be moved.
  */
 enum error payment_service_receipt(struct app *app, const struct uuid *user_id, struct text wanted,
-                                   char buffer[static EMAIL_BYTES_MAX + 1],
-                                   struct text *ret_email) MUST_CHECK;
+                                   struct receipt_address *ret_address) MUST_CHECK;

@@ -5,19 +5,16 @@
 #include "observe/log.h"
 #include "outbound/yookassa.h"
 #include "repositories/payment_repository.h"
+#include "repositories/reconcile_repository.h"
+#include "repositories/refund_repository.h"
 #include "services/payment_provider.h"
+#include "services/payment_rules.h"
 #include "services/payment_service.h"
 #include "services/refund_service.h"
 #include "services/settlement_service.h"
 #include "services/subscription_service.h"
 
 enum { MICROSECONDS = 1000000 };
-
-/* Whether the provider still tells a repetition of this age from a new request. */
-static bool repeatable(int64_t created_at)
-{
-    return clock_unix_us() - created_at < (int64_t)CREATION_REPEAT_SECONDS * MICROSECONDS;
-}
 
 /* An object that is gone is looked at again by its schedule, and logged every time. */
 static enum error check_found(struct app *app, enum error err, struct text provider_id)
@@ -29,7 +26,7 @@ static enum error check_found(struct app *app, enum error err, struct text provi
     return ERROR_OK;
 }
 
-static enum error look_at_payment(struct app *app, const struct payment *payment)
+static enum error check_payment(struct app *app, const struct payment *payment)
 {
     struct payment_answer ignored;
     enum settlement settlement;
@@ -38,7 +35,8 @@ static enum error look_at_payment(struct app *app, const struct payment *payment
         return check_found(app, err, payment->provider_id);
     }
     /* One that is too old to be repeated is found by listing what the provider has. */
-    if (!payment->request_body.data || !repeatable(payment->created_at))
+    if (!payment->request_body.data ||
+        !payment_rules_repeatable(payment->created_at, clock_unix_us()))
         return ERROR_OK;
     return payment_service_ask(app, payment, &ignored);
 }
@@ -54,19 +52,20 @@ enum error reconcile_service_payment(struct app *app, bool *ret_worked)
                                                   payment_provider_lease_seconds(app, 2), &list);
     *ret_worked = !err && list.count > 0;
     if (*ret_worked)
-        err = look_at_payment(app, &list.items[0]);
+        err = check_payment(app, &list.items[0]);
     payment_list_done(&list);
     return err;
 }
 
-static enum error look_at_refund(struct app *app, const struct refund *refund)
+static enum error check_refund(struct app *app, const struct refund *refund)
 {
     enum settlement settlement;
     if (refund->provider_id.data) {
         enum error err = settlement_service_fetch_refund(app, refund->provider_id, &settlement);
         return check_found(app, err, refund->provider_id);
     }
-    if (!refund->request_body.data || !repeatable(refund->created_at))
+    if (!refund->request_body.data ||
+        !payment_rules_repeatable(refund->created_at, clock_unix_us()))
         return ERROR_OK;
     return refund_service_ask(app, refund);
 }
@@ -77,11 +76,11 @@ enum error reconcile_service_refund(struct app *app, bool *ret_worked)
     *ret_worked = false;
     if (!app->yookassa)
         return ERROR_OK;
-    enum error err = payment_repository_refund_claim_due(
-        app->database, 1, payment_provider_lease_seconds(app, 3), &list);
+    enum error err = refund_repository_claim_due(app->database, 1,
+                                                 payment_provider_lease_seconds(app, 3), &list);
     *ret_worked = !err && list.count > 0;
     if (*ret_worked)
-        err = look_at_refund(app, &list.items[0]);
+        err = check_refund(app, &list.items[0]);
     refund_list_done(&list);
     return err;
 }
@@ -123,15 +122,19 @@ static enum error settle_listed_refund(struct app *app, const struct yookassa_an
     return settlement_service_refund(app, &answer->refunds[index], &settlement);
 }
 
-/*
- * cursor: of the page; afterwards of the next one, absent at the end, in an answer that owns it.
- * booked becomes false when something of it has to be read again.
- */
-static enum error read_page(struct app *app, const struct listing *listing, int64_t since,
-                            struct yookassa_answer *answer, bool *booked)
+/* One reading of a list, page by page. */
+struct reading {
+    int64_t from; /* microseconds since 1970 */
+    struct yookassa_answer
+        answer;   /* the last page, with the cursor of the next, absent at the end */
+    bool settled; /* false when something of it has to be read again */
+};
+
+static enum error read_page(struct app *app, const struct listing *listing, struct reading *reading)
 {
+    struct yookassa_answer *answer = &reading->answer;
     struct yookassa_answer next = {.count = 0};
-    enum error err = listing->page(app->yookassa, since, answer->next_cursor, &next);
+    enum error err = listing->page(app->yookassa, reading->from, answer->next_cursor, &next);
     yookassa_answer_done(answer);
     *answer = next;
     if (err)
@@ -144,51 +147,53 @@ static enum error read_page(struct app *app, const struct listing *listing, int6
         /* Logged. One that the database refuses, or that needs an answer the provider does not
          * give, must not keep the others waiting. */
         if (err == ERROR_DATABASE || err == ERROR_PAYMENT_UNCONFIRMED) {
-            *booked = false;
+            reading->settled = false;
             err = ERROR_OK;
         }
     }
-    *booked = *booked && answer->skipped == 0;
+    reading->settled = reading->settled && answer->skipped == 0;
     return err;
 }
 
-/* Up to where the list need not be read again: what was not booked stays in it for some days. */
-static int64_t read_until(int64_t since, int64_t started, bool booked)
+static enum error read_all(struct app *app, const struct listing *listing, struct reading *reading)
 {
-    int64_t oldest = started - (int64_t)LISTING_LAG_SECONDS_MAX * MICROSECONDS;
-    if (booked)
-        return started;
-    return since > oldest ? since : oldest;
-}
-
-static enum error run_listing(struct app *app, const struct listing *listing, bool *ret_worked)
-{
-    struct yookassa_answer answer = {.count = 0};
-    int64_t started = clock_unix_us();
-    int64_t since = 0;
-    bool claimed = false;
-    bool booked = true;
-    *ret_worked = false;
-    if (!app->yookassa)
-        return ERROR_OK;
-    enum error err = payment_repository_window_claim(app->database, listing->name, LISTING_SECONDS,
-                                                     LISTING_LEASE_SECONDS, &since, &claimed);
-    if (err || !claimed)
-        return err;
-    int64_t first = since - (int64_t)LISTING_OVERLAP_SECONDS * MICROSECONDS;
+    enum error err;
     int pages = 0;
     do
-        err = read_page(app, listing, first, &answer, &booked);
-    while (!err && answer.next_cursor.data && ++pages < LISTING_PAGES_MAX);
-    if (!err && answer.next_cursor.data) {
+        err = read_page(app, listing, reading);
+    while (!err && reading->answer.next_cursor.data && ++pages < LISTING_PAGES_MAX);
+    if (!err && reading->answer.next_cursor.data) {
         log_event(app->log, LOG_ERROR, "the provider's list has no end",
                   LOG_TEXT("list", listing->name));
         err = ERROR_PAYMENT_UNCONFIRMED;
     }
-    yookassa_answer_done(&answer);
-    return err ? err
-               : payment_repository_window_done(app->database, listing->name,
-                                                read_until(since, started, booked));
+    yookassa_answer_done(&reading->answer);
+    return err;
+}
+
+static enum error run_listing(struct app *app, const struct listing *listing, bool *ret_worked)
+{
+    const struct listing_claim claim = {
+        .name = listing->name,
+        .every_seconds = LISTING_SECONDS,
+        .lease_seconds = LISTING_LEASE_SECONDS,
+    };
+    struct reading reading = {.settled = true};
+    int64_t started = clock_unix_us();
+    int64_t since = 0;
+    bool claimed = false;
+    *ret_worked = false;
+    if (!app->yookassa)
+        return ERROR_OK;
+    enum error err = reconcile_repository_claim_window(app->database, &claim, &since, &claimed);
+    if (err || !claimed)
+        return err;
+    reading.from = since - (int64_t)LISTING_OVERLAP_SECONDS * MICROSECONDS;
+    err = read_all(app, listing, &reading);
+    if (err)
+        return err;
+    return reconcile_repository_finish_window(
+        app->database, listing->name, payment_rules_next_listing(since, started, reading.settled));
 }
 
 enum error reconcile_service_list_payments(struct app *app, bool *ret_worked)

@@ -10,13 +10,16 @@
 #include "base/app.h"
 #include "base/error.h"
 #include "base/money.h"
-#include "services/operation.h"
+#include "base/operation.h"
+#include "repositories/refund_repository.h"
+#include "repositories/row_key.h"
 #include "services/payment_service.h"
 
 struct refund_order {
-    struct uuid user_id, payment_id; /* as the payment's public id has them */
+    struct row_key payment;          /* as its public id has it */
     struct text amount;              /* decimal; absent: what is left of the payment */
     struct text receipt_email;       /* absent: the account's, else the configured one */
+    const struct operation_key *key; /* or NULL */
 };
 
 struct refund_answer {
@@ -33,10 +36,8 @@ struct refund_answer {
  * ERROR_REFUND_EXCEEDS_PAYMENT, ERROR_INVALID_PARAMETER (amount is no amount of money),
  * ERROR_INVALID_FIELD (a receipt is wanted and there is no address for it),
  * ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS, ERROR_PAYMENT_PROVIDER_UNAVAILABLE.
- * key may be NULL.
  */
 enum error refund_service_create(struct app *app, const struct refund_order *order,
-                                 const struct operation_key *key,
                                  struct refund_answer *ret_answer) MUST_CHECK;
 
 /* As payment_service_ask. */

@@ -9,13 +9,14 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "repositories/payment_repository.h"
+#include "repositories/refund_repository.h"
 #include "services/cache_keys.h"
-#include "services/operation.h"
 #include "services/payment_provider.h"
+#include "services/payment_rules.h"
 
 /* Ours, as found by what the provider has. */
 struct owner {
-    struct uuid user_id, id;
+    struct row_key key;
     bool found;
 };
 
@@ -28,9 +29,9 @@ static void count_difference(struct app *app, struct text kind, struct text prov
               LOG_TEXT("provider_id", provider_id));
 }
 
-/* What no payment of ours could be found for. */
-static enum error record_stranger(struct app *app, struct text kind, struct text provider_id,
-                                  const struct money *amount)
+/* What no payment of ours belongs to. */
+static enum error record_unknown(struct app *app, struct text kind, struct text provider_id,
+                                 const struct money *amount)
 {
     char decimal[MONEY_TEXT_SIZE];
     char details[64];
@@ -42,7 +43,7 @@ static enum error record_stranger(struct app *app, struct text kind, struct text
         .provider_id = provider_id,
         .details = text_from(details),
     };
-    enum error err = payment_repository_difference(app->database, &difference, &is_new);
+    enum error err = reconcile_repository_record_difference(app->database, &difference, &is_new);
     if (!err && is_new)
         count_difference(app, kind, provider_id);
     return err;
@@ -52,52 +53,35 @@ static enum error record_stranger(struct app *app, struct text kind, struct text
 static enum error locate(struct app *app, const struct yookassa_payment *payment,
                          struct owner *ret_owner)
 {
-    struct uuid user_id;
+    struct row_key opened;
     *ret_owner = (struct owner){.found = false};
-    enum error err = payment_repository_locate_provider(
-        app->database, payment->id, &ret_owner->user_id, &ret_owner->id, &ret_owner->found);
-    if (err || ret_owner->found || !uuid_parse(payment->metadata_user_id, &user_id) ||
-        !uuid_parse(payment->metadata_payment_id, &ret_owner->id))
+    enum error err = payment_repository_locate_provider(app->database, payment->id, &ret_owner->key,
+                                                        &ret_owner->found);
+    if (err || ret_owner->found || !uuid_parse(payment->metadata_user_id, &opened.user_id) ||
+        !uuid_parse(payment->metadata_payment_id, &opened.id))
         return err;
-    return payment_repository_locate(app->database, &user_id, &ret_owner->id, &ret_owner->user_id,
-                                     &ret_owner->found);
-}
-
-static enum settlement settlement_of(enum payment_apply_outcome outcome)
-{
-    switch (outcome) {
-    case PAYMENT_APPLIED:
-        return SETTLEMENT_DONE;
-    case PAYMENT_UNCHANGED:
-        return SETTLEMENT_KNOWN;
-    case PAYMENT_CONFLICT:
-    case PAYMENT_UNCREDITED:
-    case PAYMENT_NOT_THERE:
-        break;
-    }
-    return SETTLEMENT_DIFFERENCE;
+    return payment_repository_locate(app->database, &opened, &ret_owner->key, &ret_owner->found);
 }
 
 /* The balance, the plan and its free generations are one cached answer of the user. */
-static enum error apply(struct app *app, const struct payment_truth *truth,
-                        enum payment_apply_outcome *ret_outcome)
+static enum error apply(struct app *app, const struct payment_state *state,
+                        struct applied *ret_applied)
 {
-    struct cache_key cached = cache_keys_balance(&truth->user_id);
+    struct cache_key cached = cache_keys_balance(&state->user_id);
     struct cache_write write;
-    char kind[PAYMENT_KIND_SIZE] = "";
     cache_write_begin(app->cache, &cached, &write);
-    enum error err = payment_repository_apply(app->database, truth, ret_outcome, kind);
+    enum error err = payment_repository_apply(app->database, state, ret_applied);
     cache_write_end(app->cache, &write);
-    if (!err && kind[0])
-        count_difference(app, text_from(kind), truth->provider_id);
+    if (!err && ret_applied->kind[0])
+        count_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
 }
 
-static struct payment_truth truth_of(const struct app *app, const struct yookassa_payment *payment,
+static struct payment_state state_of(const struct app *app, const struct yookassa_payment *payment,
                                      const char *amount)
 {
     struct text nothing = {NULL, 0};
-    return (struct payment_truth){
+    return (struct payment_state){
         .provider_id = payment->id,
         .status = text_from(yookassa_status_word(payment->status)),
         .amount = text_from(amount),
@@ -110,7 +94,7 @@ static struct payment_truth truth_of(const struct app *app, const struct yookass
     };
 }
 
-static void tell(struct app *app, const struct yookassa_payment *payment)
+static void report(struct app *app, const struct yookassa_payment *payment)
 {
     char labels[METRIC_LABELS_BYTES_MAX];
     const char *status = yookassa_status_word(payment->status);
@@ -126,30 +110,30 @@ static enum error settle_once(struct app *app, const struct yookassa_payment *pa
     char amount[MONEY_TEXT_SIZE];
     struct owner owner;
     money_format(&payment->amount, amount);
-    struct payment_truth truth = truth_of(app, payment, amount);
-    enum payment_apply_outcome outcome = PAYMENT_NOT_THERE;
+    struct payment_state state = state_of(app, payment, amount);
+    struct applied applied = {.outcome = APPLY_NOT_FOUND};
     enum error err = ERROR_OK;
     /* Between looking and applying the account may be linked to another, and the payment with it.
      */
-    for (int i = 0; !err && outcome == PAYMENT_NOT_THERE; i++) {
+    for (int i = 0; !err && applied.outcome == APPLY_NOT_FOUND; i++) {
         if (i > REOPENS_MAX)
             return ERROR_OVERLOADED;
         err = locate(app, payment, &owner);
         if (!err && !owner.found) {
             *ret_settlement = SETTLEMENT_DIFFERENCE;
-            return record_stranger(app, TEXT_LITERAL("unknown_payment"), payment->id,
-                                   &payment->amount);
+            return record_unknown(app, TEXT_LITERAL("unknown_payment"), payment->id,
+                                  &payment->amount);
         }
-        truth.user_id = owner.user_id;
-        truth.id = owner.id;
+        state.user_id = owner.key.user_id;
+        state.id = owner.key.id;
         if (!err)
-            err = apply(app, &truth, &outcome);
+            err = apply(app, &state, &applied);
     }
     if (err)
         return err;
-    if (outcome == PAYMENT_APPLIED)
-        tell(app, payment);
-    *ret_settlement = settlement_of(outcome);
+    if (applied.outcome == APPLY_DONE)
+        report(app, payment);
+    *ret_settlement = payment_rules_settlement(applied.outcome);
     return ERROR_OK;
 }
 
@@ -177,7 +161,7 @@ enum error settlement_service_payment(struct app *app, const struct yookassa_pay
 {
     if (!text_equal(payment->shop_id, text_from(app->config->yookassa_shop_id))) {
         *ret_settlement = SETTLEMENT_DIFFERENCE;
-        return record_stranger(app, TEXT_LITERAL("other_shop"), payment->id, &payment->amount);
+        return record_unknown(app, TEXT_LITERAL("other_shop"), payment->id, &payment->amount);
     }
     enum error err = settle_once(app, payment, ret_settlement);
     if (!err && payment->status == YOOKASSA_WAITING_FOR_CAPTURE &&
@@ -194,10 +178,11 @@ static enum error locate_paid(struct app *app, struct text provider_payment_id,
     struct payment_list list = {.count = 0};
     *ret_paid = false;
     *ret_owner = (struct owner){.found = false};
-    enum error err = payment_repository_locate_provider(
-        app->database, provider_payment_id, &ret_owner->user_id, &ret_owner->id, &ret_owner->found);
+    enum error err = payment_repository_locate_provider(app->database, provider_payment_id,
+                                                        &ret_owner->key, &ret_owner->found);
     if (!err && ret_owner->found)
-        err = payment_repository_get(app->database, &ret_owner->user_id, &ret_owner->id, &list);
+        err = payment_repository_get(app->database, &ret_owner->key.user_id, &ret_owner->key.id,
+                                     &list);
     if (!err && list.count > 0)
         *ret_paid = text_equal(list.items[0].status, TEXT_LITERAL("succeeded")) ||
                     text_equal(list.items[0].status, TEXT_LITERAL("refunded"));
@@ -240,28 +225,16 @@ enum error settlement_service_fetch_refund(struct app *app, struct text provider
     return err;
 }
 
-/* One that was made in the provider's own pages has no id of ours: the same one every time. */
-static struct uuid refund_id_of(const struct yookassa_refund *refund)
+static enum error apply_refund(struct app *app, const struct refund_state *state,
+                               struct applied *ret_applied)
 {
-    char name[96];
-    struct uuid id;
-    if (uuid_parse(refund->metadata_refund_id, &id))
-        return id;
-    int len = snprintf(name, sizeof(name), "refund:%.*s", (int)refund->id.len, refund->id.data);
-    return operation_derive((struct text){name, (size_t)len});
-}
-
-static enum error apply_refund(struct app *app, const struct refund_truth *truth,
-                               enum payment_apply_outcome *ret_outcome)
-{
-    struct cache_key cached = cache_keys_balance(&truth->user_id);
+    struct cache_key cached = cache_keys_balance(&state->user_id);
     struct cache_write write;
-    char kind[PAYMENT_KIND_SIZE] = "";
     cache_write_begin(app->cache, &cached, &write);
-    enum error err = payment_repository_refund_apply(app->database, truth, ret_outcome, kind);
+    enum error err = refund_repository_apply(app->database, state, ret_applied);
     cache_write_end(app->cache, &write);
-    if (!err && kind[0])
-        count_difference(app, text_from(kind), truth->provider_id);
+    if (!err && ret_applied->kind[0])
+        count_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
 }
 
@@ -269,34 +242,34 @@ static enum error settle_refund(struct app *app, const struct yookassa_refund *r
                                 struct owner *owner, enum settlement *ret_settlement)
 {
     char amount[MONEY_TEXT_SIZE];
-    enum payment_apply_outcome outcome = PAYMENT_NOT_THERE;
+    struct applied applied = {.outcome = APPLY_NOT_FOUND};
     enum error err = ERROR_OK;
     bool paid;
     money_format(&refund->amount, amount);
-    struct refund_truth truth = {
-        .id = refund_id_of(refund),
+    struct refund_state state = {
+        .id = payment_rules_refund_id(refund),
         .provider_id = refund->id,
         .provider_payment_id = refund->payment_id,
         .status = text_from(yookassa_status_word(refund->status)),
         .amount = text_from(amount),
         .currency = text_from(refund->amount.currency),
     };
-    for (int i = 0; !err && outcome == PAYMENT_NOT_THERE; i++) {
+    for (int i = 0; !err && applied.outcome == APPLY_NOT_FOUND; i++) {
         if (i > REOPENS_MAX)
             return ERROR_OVERLOADED;
         if (i > 0)
             err = locate_paid(app, refund->payment_id, owner, &paid);
-        truth.user_id = owner->user_id;
-        truth.payment_id = owner->id;
+        state.user_id = owner->key.user_id;
+        state.payment_id = owner->key.id;
         if (!err)
-            err = apply_refund(app, &truth, &outcome);
+            err = apply_refund(app, &state, &applied);
     }
     if (err)
         return err;
-    if (outcome == PAYMENT_APPLIED)
-        log_event(app->log, LOG_INFO, "refund", LOG_TEXT("status", truth.status),
+    if (applied.outcome == APPLY_DONE)
+        log_event(app->log, LOG_INFO, "refund", LOG_TEXT("status", state.status),
                   LOG_TEXT("provider_id", refund->id));
-    *ret_settlement = settlement_of(outcome);
+    *ret_settlement = payment_rules_settlement(applied.outcome);
     return ERROR_OK;
 }
 
@@ -319,7 +292,7 @@ enum error settlement_service_refund(struct app *app, const struct yookassa_refu
         return err;
     if (!owner.found) {
         *ret_settlement = SETTLEMENT_DIFFERENCE;
-        return record_stranger(app, TEXT_LITERAL("unknown_refund"), refund->id, &refund->amount);
+        return record_unknown(app, TEXT_LITERAL("unknown_refund"), refund->id, &refund->amount);
     }
     return settle_refund(app, refund, &owner, ret_settlement);
 }

@@ -1,8 +1,8 @@
 /*
- * What the provider says of a payment or refund, brought into our books: whoever fetched the object
- * (the request that made it, a notification, the reconciler) ends here. Only objects that came from
- * the provider's own API are passed in, and app->yookassa is there. Thread-safe; every call can be
- * repeated.
+ * Settles the provider's state of a payment or refund in our rows and ledger. Every path that
+ * fetched the object ends here: the request that made it, a notification, the reconciler. Only
+ * objects that came from the provider's own API are passed in, and app->yookassa is there.
+ * Thread-safe; every call can be repeated.
  */
 #pragma once
 

@@ -39,56 +39,57 @@ static enum error resume(struct app *app, const struct uuid *user_id, struct tex
         if (!list.items[0].cancel_at_period_end)
             err = ERROR_SUBSCRIPTION_ACTIVE;
         else
-            err = subscription_repository_cancel(app->database, user_id, &list.items[0].id, false,
-                                                 ret_resumed);
+            err = subscription_repository_cancel(
+                app->database,
+                &(struct subscription_cancellation){
+                    .user_id = *user_id, .only_id = &list.items[0].id, .cancel = false},
+                ret_resumed);
     }
     subscription_list_done(&list);
     return err;
 }
 
+/* request: with everything but what depends on who the account is now. */
 static enum error create_once(struct app *app, const struct account *account,
-                              const struct subscription_order *order, const struct price *price,
-                              const struct operation_key *key, bool *ret_resumed,
-                              struct payment_answer *ret_answer)
+                              struct payment_request *request, struct subscription_answer *answer)
 {
-    char description[DESCRIPTION_SIZE];
     struct uuid subscription_id = uuid_new();
-    struct payment_request request = {
-        .user_id = account->user_id,
-        .operation = operation_make(key, &account->user_id),
-        .purpose = TEXT_LITERAL("subscription"),
-        .plan = order->plan,
-        .price = price,
-        .subscription_id = &subscription_id,
-        .description = describe(order->plan, description),
-        .return_url = order->return_url,
-        .receipt_email = order->receipt_email,
-    };
     bool made;
-    enum error err = was_made(app, &account->user_id, &request.operation, &made);
+    request->user_id = account->user_id;
+    request->subscription_id = &subscription_id;
+    enum error err = was_made(app, &account->user_id, &request->operation, &made);
     if (!err && !made)
-        err = resume(app, &account->user_id, order->plan, ret_resumed);
-    return err || *ret_resumed ? err : payment_service_open(app, &request, ret_answer);
+        err = resume(app, &account->user_id, request->plan, &answer->resumed);
+    return err || answer->resumed ? err : payment_service_open(app, request, &answer->payment);
 }
 
 enum error subscription_service_create(struct app *app, struct account *account,
                                        const struct subscription_order *order,
-                                       const struct operation_key *key, bool *ret_resumed,
-                                       struct payment_answer *ret_answer)
+                                       struct subscription_answer *ret_answer)
 {
     struct price price = {.rows = NULL};
+    char description[DESCRIPTION_SIZE];
     bool found = false;
-    *ret_resumed = false;
+    *ret_answer = (struct subscription_answer){.resumed = false};
     if (!app->yookassa)
         return ERROR_PAYMENTS_NOT_CONFIGURED;
-    enum error err = payment_repository_plan(app->database, order->plan, &price, &found);
+    enum error err = price_repository_find_plan(app->database, order->plan, &price, &found);
     if (err || !found)
         return err ? err : ERROR_INVALID_PARAMETER;
-    err = create_once(app, account, order, &price, key, ret_resumed, ret_answer);
-    for (int i = 0; err == ERROR_USER_NOT_FOUND && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
+    struct payment_request request = {
+        .purpose = TEXT_LITERAL("subscription"),
+        .plan = order->plan,
+        .price = &price,
+        .description = describe(order->plan, description),
+        .return_url = order->return_url,
+        .receipt_email = order->receipt_email,
+    };
+    err = ERROR_USER_NOT_FOUND;
+    for (int i = 0; err == ERROR_USER_NOT_FOUND && i <= REOPENS_MAX; i++) {
+        err = i > 0 ? account_service_reopen(app, account) : ERROR_OK;
+        request.operation = operation_make(order->key, &account->user_id);
         if (!err)
-            err = create_once(app, account, order, &price, key, ret_resumed, ret_answer);
+            err = create_once(app, account, &request, ret_answer);
     }
     price_done(&price);
     return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
@@ -98,8 +99,8 @@ enum error subscription_service_cancel(struct app *app, const struct account *ac
                                        struct subscription_list *ret_list)
 {
     bool found = false;
-    enum error err =
-        subscription_repository_cancel(app->database, &account->user_id, NULL, true, &found);
+    const struct subscription_cancellation wanted = {.user_id = account->user_id, .cancel = true};
+    enum error err = subscription_repository_cancel(app->database, &wanted, &found);
     if (err || !found)
         return err ? err : ERROR_NOT_FOUND;
     err = subscription_repository_current(app->database, &account->user_id, ret_list);
@@ -153,7 +154,7 @@ enum error subscription_service_renew(struct app *app, const struct subscription
 {
     struct price price = {.rows = NULL};
     bool found = false;
-    enum error err = payment_repository_plan(app->database, subscription->plan, &price, &found);
+    enum error err = price_repository_find_plan(app->database, subscription->plan, &price, &found);
     if (err)
         return err;
     err = found ? renew_at(app, subscription, &price) : ERROR_NOT_FOUND;
@@ -165,6 +166,7 @@ enum error subscription_service_renew(struct app *app, const struct subscription
               LOG_STRING("cause", found ? "no address for the receipt" : "plan is not sold"),
               LOG_TEXT("plan", subscription->plan));
     /* By its id: the person may have begun another one meanwhile. */
-    return subscription_repository_cancel(app->database, &subscription->user_id, &subscription->id,
-                                          true, &found);
+    const struct subscription_cancellation wanted = {
+        .user_id = subscription->user_id, .only_id = &subscription->id, .cancel = true};
+    return subscription_repository_cancel(app->database, &wanted, &found);
 }

@@ -15,19 +15,24 @@
 struct subscription_order {
     struct text plan; /* of plans */
     struct text return_url;
-    struct text receipt_email; /* as payment_order */
+    struct text receipt_email;       /* as payment_order */
+    const struct operation_key *key; /* or NULL */
+};
+
+struct subscription_answer {
+    bool resumed;                  /* one that was cancelled goes on: nothing is paid */
+    struct payment_answer payment; /* filled unless resumed */
 };
 
 /*
  * Opens the first payment of a plan; another plan than the active one replaces it when paid. A
- * subscription of this plan that was cancelled but still runs is resumed: ret_resumed, and
- * ret_answer is not filled. key may be NULL. ERROR_SUBSCRIPTION_ACTIVE, ERROR_INVALID_PARAMETER (no
- * plan of this name is sold), else as payment_service_create.
+ * subscription of this plan that was cancelled but still runs is resumed.
+ * ERROR_SUBSCRIPTION_ACTIVE, ERROR_INVALID_PARAMETER (no plan of this name is sold), else as
+ * payment_service_create.
  */
 enum error subscription_service_create(struct app *app, struct account *account,
                                        const struct subscription_order *order,
-                                       const struct operation_key *key, bool *ret_resumed,
-                                       struct payment_answer *ret_answer) MUST_CHECK;
+                                       struct subscription_answer *ret_answer) MUST_CHECK;
 
 /* Ends the active one with its period. ERROR_NOT_FOUND: there is none. Safe to repeat. */
 enum error subscription_service_cancel(struct app *app, const struct account *account,

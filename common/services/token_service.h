@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "repositories/token_repository.h"
 #include "services/account_service.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 /* Plain data without pointers, because it lives in the shared cache. */
 struct token_status {

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "repositories/usage_repository.h"
 #include "services/account_service.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 /*
  * Records one action if its limit allows it. action: "download". client_address: kept with the

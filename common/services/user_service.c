@@ -65,18 +65,18 @@ static enum error export_account(struct app *app, struct account *account,
 static enum error export_subscriptions(struct app *app, const struct account *account,
                                        const struct export_sink *sink)
 {
-    struct uuid after = FIRST_ID;
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
     size_t count;
     do {
         struct subscription_list list = {.count = 0};
-        enum error err = subscription_repository_export(app->database, &account->user_id, &after,
-                                                        EXPORT_PAGE_ROWS, &list);
+        enum error err =
+            subscription_repository_export(app->database, &account->user_id, &range, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->subscription(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
         count = list.count;
         if (count > 0)
-            after = list.items[count - 1].id;
+            range.after_id = list.items[count - 1].id;
         subscription_list_done(&list);
         if (err)
             return err;
@@ -87,18 +87,17 @@ static enum error export_subscriptions(struct app *app, const struct account *ac
 static enum error export_payments(struct app *app, const struct account *account,
                                   const struct export_sink *sink)
 {
-    struct uuid after = FIRST_ID;
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
     size_t count;
     do {
         struct payment_list list = {.count = 0};
-        enum error err = payment_repository_export(app->database, &account->user_id, &after,
-                                                   EXPORT_PAGE_ROWS, &list);
+        enum error err = payment_repository_export(app->database, &account->user_id, &range, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->payment(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
         count = list.count;
         if (count > 0)
-            after = list.items[count - 1].id;
+            range.after_id = list.items[count - 1].id;
         payment_list_done(&list);
         if (err)
             return err;
@@ -109,18 +108,17 @@ static enum error export_payments(struct app *app, const struct account *account
 static enum error export_refunds(struct app *app, const struct account *account,
                                  const struct export_sink *sink)
 {
-    struct uuid after = FIRST_ID;
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
     size_t count;
     do {
         struct refund_list list = {.count = 0};
-        enum error err = payment_repository_refund_export(app->database, &account->user_id, &after,
-                                                          EXPORT_PAGE_ROWS, &list);
+        enum error err = refund_repository_export(app->database, &account->user_id, &range, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->refund(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
         count = list.count;
         if (count > 0)
-            after = list.items[count - 1].id;
+            range.after_id = list.items[count - 1].id;
         refund_list_done(&list);
         if (err)
             return err;

@@ -6,6 +6,7 @@
 #include "repositories/generation_repository.h"
 #include "repositories/hold_repository.h"
 #include "repositories/payment_repository.h"
+#include "repositories/refund_repository.h"
 #include "repositories/subscription_repository.h"
 #include "repositories/token_repository.h"
 #include "repositories/usage_repository.h"

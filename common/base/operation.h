@@ -18,8 +18,9 @@ struct operation_key {
     int64_t request_hash;
 };
 
+/* A write that happens once; goes as it is from the service to the statement. */
 struct operation {
-    struct uuid id;
+    struct uuid id; /* also of the row it makes */
     bool keyed;
     int64_t request_hash; /* meaningless unless keyed */
 };

@@ -1,4 +1,4 @@
-#include "services/operation.h"
+#include "base/operation.h"
 
 #include <string.h>
 

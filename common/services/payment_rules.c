@@ -1,0 +1,67 @@
+#include "services/payment_rules.h"
+
+#include <stdio.h>
+
+#include "base/limits.h"
+#include "base/operation.h"
+
+enum { MICROSECONDS = 1000000 };
+
+enum error payment_rules_refund_amount(const struct payment *payment, struct text wanted,
+                                       struct money *ret_amount)
+{
+    struct money paid;
+    struct money refunded;
+    struct money amount;
+    if (!money_parse(payment->amount, payment->currency, &paid) ||
+        !money_parse(payment->refunded_amount, payment->currency, &refunded))
+        return ERROR_INTERNAL;
+    if (wanted.data) {
+        if (!money_parse(wanted, payment->currency, &amount) || amount.minor <= 0)
+            return ERROR_INVALID_PARAMETER;
+    } else {
+        amount = paid;
+        if (refunded.minor < paid.minor)
+            amount.minor -= refunded.minor;
+    }
+    *ret_amount = amount;
+    return ERROR_OK;
+}
+
+enum settlement payment_rules_settlement(enum apply_outcome outcome)
+{
+    switch (outcome) {
+    case APPLY_DONE:
+        return SETTLEMENT_DONE;
+    case APPLY_UNCHANGED:
+        return SETTLEMENT_KNOWN;
+    case APPLY_CONFLICT:
+    case APPLY_UNCREDITED:
+    case APPLY_NOT_FOUND:
+        break;
+    }
+    return SETTLEMENT_DIFFERENCE;
+}
+
+struct uuid payment_rules_refund_id(const struct yookassa_refund *refund)
+{
+    char name[96];
+    struct uuid id;
+    if (uuid_parse(refund->metadata_refund_id, &id))
+        return id;
+    int len = snprintf(name, sizeof(name), "refund:%.*s", (int)refund->id.len, refund->id.data);
+    return operation_derive((struct text){name, (size_t)len});
+}
+
+int64_t payment_rules_next_listing(int64_t since, int64_t started, bool settled)
+{
+    int64_t oldest = started - (int64_t)LISTING_LAG_SECONDS_MAX * MICROSECONDS;
+    if (settled)
+        return started;
+    return since > oldest ? since : oldest;
+}
+
+bool payment_rules_repeatable(int64_t created_at, int64_t now)
+{
+    return now - created_at < (int64_t)CREATION_REPEAT_SECONDS * MICROSECONDS;
+}
