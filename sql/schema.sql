@@ -2,31 +2,12 @@
 -- from a database that was just bootstrapped, compared by a test and never edited: what changes is
 -- sql/migrations, which also says what each column is for. The functions are in sql/functions.
 
-CREATE TABLE address_uses (
-    network inet NOT NULL,
-    action text NOT NULL,
-    used_at timestamp NOT NULL,
-    CONSTRAINT address_uses_pkey PRIMARY KEY (network, action, used_at),
-    CONSTRAINT address_uses_action_check CHECK (action = ANY (ARRAY['welcome'::text, 'generation'::text]))
-);
-CREATE INDEX address_uses_used_at_idx ON address_uses USING btree (used_at);
-
 CREATE TABLE app_settings (
     name text NOT NULL,
     value integer NOT NULL,
     description text NOT NULL,
     CONSTRAINT app_settings_pkey PRIMARY KEY (name)
 );
-
-CREATE TABLE erased_identities (
-    digest text NOT NULL,
-    erased_at timestamp NOT NULL,
-    last_bonus_date date,
-    last_used_at timestamp,
-    CONSTRAINT erased_identities_pkey PRIMARY KEY (digest)
-);
-CREATE INDEX erased_identities_erased_at_idx ON erased_identities USING btree (erased_at);
-CREATE INDEX erased_identities_recent_idx ON erased_identities USING btree (erased_at) WHERE ((last_bonus_date IS NOT NULL) OR (last_used_at IS NOT NULL));
 
 CREATE TABLE generations (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -251,6 +232,7 @@ CREATE TABLE usage_logs (
     CONSTRAINT usage_logs_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT usage_logs_action_check CHECK (action::text = ANY (ARRAY['generation'::varchar, 'download'::varchar]::text[]))
 );
+CREATE INDEX usage_logs_address_idx ON usage_logs USING btree (ip_address, created_at) WHERE ((action)::text = 'generation'::text);
 CREATE INDEX usage_logs_window_idx ON usage_logs USING btree (user_id, action, created_at);
 
 CREATE TABLE user_identities (
@@ -276,6 +258,18 @@ CREATE TABLE user_tokens (
     CONSTRAINT user_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT
 );
 
+CREATE TABLE user_uploads (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    url text NOT NULL,
+    file_path text,
+    quality_score integer,
+    mime_type varchar(100),
+    created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'::text),
+    CONSTRAINT user_uploads_pkey PRIMARY KEY (user_id, id),
+    CONSTRAINT user_uploads_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT
+);
+
 CREATE TABLE users (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     clerk_id varchar(255),
@@ -285,12 +279,20 @@ CREATE TABLE users (
     updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'::text),
     erased_at timestamp,
     merged_into uuid,
-    welcome boolean NOT NULL DEFAULT true,
-    used_before timestamp,
+    telegram_id varchar(255),
+    first_name varchar(255),
+    last_name varchar(255),
+    username varchar(255),
+    photo_url text,
+    language_code varchar(10),
+    vk_id varchar(255),
+    yandex_id varchar(255),
+    password_hash text,
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_clerk_id_key UNIQUE (clerk_id),
     CONSTRAINT users_device_id_key UNIQUE (device_id),
-    CONSTRAINT users_identity_check CHECK (clerk_id IS NOT NULL OR device_id IS NOT NULL OR erased_at IS NOT NULL)
+    CONSTRAINT users_identity_check CHECK (num_nonnulls(clerk_id, device_id, telegram_id, vk_id, yandex_id, erased_at, merged_into) > 0)
 );
 CREATE INDEX users_merged_into_idx ON users USING btree (merged_into) WHERE (merged_into IS NOT NULL);
+CREATE UNIQUE INDEX users_telegram_id_key ON users USING btree (telegram_id);
 CREATE TRIGGER trigger_initialize_new_user AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION initialize_new_user();

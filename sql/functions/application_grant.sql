@@ -10,7 +10,7 @@ BEGIN
                    ' subscriptions, generations, usage_logs, payments, user_tokens, token_holds,'
                    ' plans, token_packages, app_settings, service_keys, payment_references,'
                    ' payment_refunds, payment_differences, payment_windows, erased_identities,'
-                   ' address_uses TO %I', p_role);
+                   ' address_uses, user_uploads TO %I', p_role);
     EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE, TRIGGER ON token_transactions'
                    ' FROM PUBLIC, %I', p_role);
     EXECUTE format('GRANT SELECT, INSERT ON token_transactions TO %I', p_role);

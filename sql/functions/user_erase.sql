@@ -1,8 +1,11 @@
--- Erases the person: the identities, the history, and every text about the person go; the books stay
--- (docs/personal-data.md). p_identities are those the caller read, p_digests their keyed digests in the
--- same order: they outlive the erasure, so that bonuses and limits are once a person.
--- outcome: erased (also when it was before), gone (no such account, or one that was linked away),
--- changed (the account has other identities by now; read them again).
+-- Erases the person and keeps the books: identities, e-mail, names, images, uploads, prompts and
+-- addresses go, of the account and of every device linked to it; balances, ledger entries, payments
+-- and subscription periods stay under ids that lead to nobody (docs/personal-data.md).
+-- p_identities are those the caller read, p_digests their keyed digests in the same order: these
+-- outlive the erasure, so that bonuses and limits are once a person.
+-- outcome: erased (also when it was before), gone (no such account, or one that was linked away
+-- meanwhile: the caller looks its identity up again), changed (the account has other identities by
+-- now: they are read again).
 CREATE OR REPLACE FUNCTION user_erase(p_user_id uuid, p_identities text[], p_digests text[])
 RETURNS TABLE (outcome text)
 LANGUAGE plpgsql AS $$
@@ -42,7 +45,9 @@ BEGIN
         last_bonus_date = greatest(e.last_bonus_date, excluded.last_bonus_date),
         last_used_at = greatest(e.last_used_at, excluded.last_used_at);
     UPDATE users u
-    SET clerk_id = NULL, device_id = NULL, email = NULL, used_before = NULL,
+    SET clerk_id = NULL, device_id = NULL, email = NULL, telegram_id = NULL, first_name = NULL,
+        last_name = NULL, username = NULL, photo_url = NULL, language_code = NULL, vk_id = NULL,
+        yandex_id = NULL, password_hash = NULL, used_before = NULL,
         updated_at = present, erased_at = coalesce(u.erased_at, present)
     WHERE u.id = p_user_id OR u.merged_into = p_user_id;
     -- What is paid is still looked for, so that the operator learns of it; nothing more is asked.
@@ -57,6 +62,7 @@ BEGIN
     WHERE h.user_id = p_user_id AND h.description IS NOT NULL;
     DELETE FROM usage_logs l WHERE l.user_id = p_user_id;
     DELETE FROM generations g WHERE g.user_id = p_user_id;
+    DELETE FROM user_uploads f WHERE f.user_id = p_user_id;
     DELETE FROM user_identities i WHERE i.user_id = p_user_id;
     RETURN NEXT;
 END
