@@ -3,8 +3,9 @@
 CREATE OR REPLACE FUNCTION address_network(p_address text) RETURNS inet
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    address inet := p_address::inet;
+    address inet;
 BEGIN
+    address := p_address::inet;
     IF family(address) = 4 THEN
         RETURN host(address)::inet;
     END IF;
