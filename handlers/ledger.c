@@ -94,7 +94,7 @@ static void finish_posting(struct task *task)
     struct call *call = posting->call;
     struct ledger_answer answer;
     log_set_request_id(call->request->request_id);
-    enum error err = ledger_service_post_finish(call->app, &posting->post, &answer);
+    enum error err = ledger_service_post_finish(&posting->post, &answer);
     end_posting(posting, answer_movement(call->response, 201, err, &answer));
 }
 
@@ -112,13 +112,13 @@ static void post(struct call *call, bool grant)
         call_answer(call, ERROR_NO_MEMORY);
         return;
     }
-    *posting = (struct posting){.task.run = finish_posting, .call = call};
+    *posting = (struct posting){
+        .task.run = finish_posting, .call = call, .post = {.done = posted, .context = posting}};
     enum error err = read_order(call->body, call->response, &posting->order);
     if (!err)
         err = read_kind(call->body, grant, &posting->order);
     if (!err)
-        err = ledger_service_post_start(call->app, &posting->order, &call->key, &posting->post,
-                                        posted, posting);
+        err = ledger_service_post_start(call->app, &posting->order, &call->key, &posting->post);
     if (err)
         end_posting(posting, err);
 }
@@ -150,14 +150,15 @@ static enum error create_hold(struct call *call)
 {
     static const struct body_int_rule TTL = {
         .name = "ttlSeconds", .required = true, .least = 1, .most = HOLD_SECONDS_MAX};
-    struct ledger_order order = {.amount = 0};
+    struct ledger_hold_order order = {.ttl_seconds = 0};
     struct ledger_hold hold = {.balance = 0};
     int64_t ttl = 0;
-    enum error err = read_order(call->body, call->response, &order);
+    enum error err = read_order(call->body, call->response, &order.order);
     if (!err)
         err = body_int(call->body, &TTL, &ttl, NULL);
+    order.ttl_seconds = (int32_t)ttl;
     if (!err)
-        err = ledger_service_hold(call->app, &order, (int32_t)ttl, &call->key, &hold);
+        err = ledger_service_hold(call->app, &order, &call->key, &hold);
     if (err == ERROR_INSUFFICIENT_TOKENS) {
         call->response->has_balance = true;
         call->response->balance = hold.balance;
@@ -165,6 +166,11 @@ static enum error create_hold(struct call *call)
     if (!err)
         write_hold(call->response, &hold);
     return err;
+}
+
+static struct row_key key_of_path(const struct call *call)
+{
+    return (struct row_key){.user_id = call->user_id, .id = call->id};
 }
 
 static enum error capture_hold(struct call *call)
@@ -177,8 +183,9 @@ static enum error capture_hold(struct call *call)
     if (err)
         return err;
     int32_t part = (int32_t)amount;
-    err = ledger_service_capture(call->app, &call->user_id, &call->id, there ? &part : NULL,
-                                 &call->key, &answer);
+    const struct ledger_capture capture = {.hold = key_of_path(call),
+                                           .amount = there ? &part : NULL};
+    err = ledger_service_capture(call->app, &capture, &call->key, &answer);
     if (err == ERROR_INVALID_FIELD)
         return response_invalid(call->response, err, "amount", "expected at most the hold");
     return answer_movement(call->response, 200, err, &answer);
@@ -187,7 +194,8 @@ static enum error capture_hold(struct call *call)
 static enum error release_hold(struct call *call)
 {
     struct ledger_answer answer;
-    enum error err = ledger_service_release(call->app, &call->user_id, &call->id, &answer);
+    const struct row_key hold = key_of_path(call);
+    enum error err = ledger_service_release(call->app, &hold, &answer);
     if (err)
         return err;
     struct json_writer *json = response_data(call->response, 200);
@@ -199,8 +207,8 @@ static enum error release_hold(struct call *call)
 static enum error reverse(struct call *call)
 {
     struct ledger_answer answer = {.balance = 0};
-    enum error err =
-        ledger_service_reverse(call->app, &call->user_id, &call->id, &call->key, &answer);
+    const struct row_key entry = key_of_path(call);
+    enum error err = ledger_service_reverse(call->app, &entry, &call->key, &answer);
     return answer_movement(call->response, 201, err, &answer);
 }
 

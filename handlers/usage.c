@@ -35,8 +35,8 @@ static enum error record_usage(struct call *call)
     enum error err = body_text(call->body, &ACTION, &action);
     if (err)
         return err;
-    err = usage_service_record(call->app, &call->account, action, call->request->client_address,
-                               &call->key, &outcome);
+    const struct usage_order order = {action, call->request->client_address, &call->key};
+    err = usage_service_record(call->app, &call->account, &order, &outcome);
     if (err == ERROR_RATE_LIMITED)
         err = usage_limit_refuse(response, &outcome);
     if (err)

@@ -48,7 +48,7 @@ install_binaries() {
 print_handler_environment() {
     local names name
     names=$("$BIN_SOURCE/supervisor" --settings) ||
-        die "$BIN_SOURCE/supervisor does not say which settings it knows: expected one of this version"
+        die "$BIN_SOURCE/supervisor --settings: expected its settings, as this version prints them"
     for name in $names; do
         [ -z "${!name-}" ] || printf '%s=%s\0' "$name" "${!name}"
     done
@@ -69,7 +69,7 @@ write_handler_environment() {
     settle_secret DB_INIT_SECRET 24
     settle_secret IDENTITY_DIGEST_KEY 32
     if [ "$EMBEDDED" = yes ]; then
-        POSTGRES_URL_NON_POOLING=${POSTGRES_URL_NON_POOLING:-${POSTGRES_URL/dreamlens@/dreamlens_owner@}}
+        : "${POSTGRES_URL_NON_POOLING:=${POSTGRES_URL/dreamlens@/dreamlens_owner@}}"
     fi
     (umask 077 && print_handler_environment >"$STATE_DIR/handlers.env.new") || exit 1
     if cmp -s "$STATE_DIR/handlers.env.new" "$RUN_DIR/handlers.env"; then

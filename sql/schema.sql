@@ -1,6 +1,6 @@
--- The tables of the DreamLens database, as the migrations make them. Printed by scripts/print-schema
--- from a database that was just bootstrapped, compared by a test and never edited: what changes is
--- sql/migrations, which also says what each column is for. The functions are in sql/functions.
+-- The tables of the DreamLens database, as the migrations make them. scripts/print-schema prints
+-- them from a database that was just bootstrapped, and a test compares them. Never edit this file:
+-- change sql/migrations, which also say what each column is for. The functions are in sql/functions.
 
 CREATE TABLE address_uses (
     network inet NOT NULL,

@@ -22,7 +22,7 @@ struct identity {
 
 struct clerk;
 
-/* What an identity is read from; absent texts for headers that did not come. Borrowed. */
+/* The headers that an identity is read from; absent texts for those that did not come. Borrowed. */
 struct identity_headers {
     struct text authorization;
     struct text cookie; /* looked at only without an Authorization header; so is what follows */

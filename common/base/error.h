@@ -1,8 +1,8 @@
 /*
- * The one enumeration of results a fallible function returns, and what the client is told of each.
+ * The one enumeration of results of fallible functions, and the answer to the client for each.
  *
- * ERROR_TABLE is the single place where a new result is added: name, HTTP status, the stable code
- * for programs, the text for a Russian and an English reader, and what the caller can do about it.
+ * ERROR_TABLE is the single place to add a result: name, HTTP status, the stable code for programs,
+ * the text for a Russian and an English reader, and the advice to the caller.
  * Texts that clients of the original backend compare are kept to the letter (openapi.yaml).
  */
 #pragma once
@@ -113,7 +113,7 @@ enum error {
         ERROR_COUNT,
 };
 
-/* What the client is told of an error. All strings are constants. */
+/* The answer to the client for an error. All strings are constants. */
 struct error_info {
     const char *name;    /* the enumerator without ERROR_, for logs */
     int status;          /* HTTP status */

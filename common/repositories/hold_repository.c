@@ -16,10 +16,10 @@ STATEMENT(EXPORT, .query = &query_hold_export, .kind = STATEMENT_READ,
                             COLUMN_NULLABLE(struct hold_entry, settled_at, TIMESTAMP)));
 
 enum error hold_repository_export(struct database *database, const struct uuid *user_id,
-                                  const struct uuid *after_id, int32_t limit,
-                                  struct hold_entry_list *ret_list)
+                                  const struct row_range *range, struct hold_entry_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(range->after_id),
+                                   PARAM_INT4(range->limit)};
     return row_access_all(database, &EXPORT, params, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);
 }

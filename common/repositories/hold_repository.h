@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/row_page.h"
 
 struct database;
 struct rows;
@@ -29,8 +30,8 @@ struct hold_entry_list {
     struct rows *rows; /* owned */
 };
 
-/* A page in key order after an id, for the export. */
+/* Part of an export. */
 enum error hold_repository_export(struct database *database, const struct uuid *user_id,
-                                  const struct uuid *after_id, int32_t limit,
+                                  const struct row_range *range,
                                   struct hold_entry_list *ret_list) MUST_CHECK;
 void hold_entry_list_done(struct hold_entry_list *list);

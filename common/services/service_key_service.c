@@ -107,8 +107,8 @@ enum error service_key_service_create(struct app *app, struct text name, struct 
         return ERROR_INTERNAL;
     base64url_encode(random, sizeof(random), key);
     hash_key(text_from(key), hash);
-    enum error err =
-        service_key_repository_create(app->database, name, text_from(hash), scopes, &created);
+    const struct new_service_key kept = {name, text_from(hash), scopes};
+    enum error err = service_key_repository_create(app->database, &kept, &created);
     if (err || !created)
         return err ? err : ERROR_CONFLICT;
     memcpy(ret_key, key, sizeof(key));

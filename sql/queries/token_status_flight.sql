@@ -1,5 +1,5 @@
--- token_status of many users: as there, with the place of the user in $1. Whom it does not find has no
--- row. $1 user ids uuid[].
+-- token_status of many users: as there, with the place of the user in $1. A user that it does not
+-- find has no row. $1 user ids uuid[].
 SELECT q.place::int AS place,
        t.balance - h.held AS balance,
        h.held,

@@ -252,9 +252,9 @@ def samples(user):
             (me, "2025-02-20", NEW_ID, LIMIT, None, *year),
             (me, "infinity", LAST_ID, LIMIT, "bonus", *year)],
         "usage_list": after,
-        "usage_record": [(me, NEW_ID, "download", "203.0.113.9", True, HASH),
-                         (me, NEW_ID, "generation", "203.0.113.9", True, None),
-                         (me, NEW_ID, "generation", None, False, None)],
+        "usage_record": [(me, NEW_ID, "download", "203.0.113.9", HASH),
+                         (me, NEW_ID, "generation", "203.0.113.9", None),
+                         (me, NEW_ID, "generation", None, None)],
         "usage_record_flight": [(
             array(everybody), array([NEW_ID] * 3), array(["download", "generation", "download"]),
             array(["203.0.113.9"] * 3), array([HASH, 0, HASH]))],
