@@ -12,6 +12,7 @@
 #include "observe/log.h"
 #include "services/hold_service.h"
 #include "services/ledger_service.h"
+#include "services/user_service.h"
 #include "services/token_service.h"
 
 static enum error read_order(const struct body *body, struct response *response,
@@ -454,10 +455,10 @@ static enum error verify(struct call *call)
     return ERROR_OK;
 }
 
-/* Expired holds count as released already; this tidies the rows. The next round tries again. */
+/* What it removes counts no more already; this tidies the rows. The next round tries again. */
 static void sweep(struct app *app)
 {
-    if (ledger_service_sweep(app))
+    if (ledger_service_sweep(app) || user_service_sweep(app))
         return;
 }
 

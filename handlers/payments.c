@@ -159,10 +159,10 @@ static enum error refund(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/payments", .access = ACCESS_ACCOUNT, .run = list_payments},
-        {"POST", "/api/payments/create", .access = ACCESS_ACCOUNT, .payments = true,
+        {"GET", "/api/payments", .access = ACCESS_PERSON, .run = list_payments},
+        {"POST", "/api/payments/create", .access = ACCESS_PERSON, .payments = true,
          .idempotent = true, .body = true, .run = create},
-        {"GET", "/api/payments/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_PUBLIC,
+        {"GET", "/api/payments/{id}", .access = ACCESS_PERSON, .id = ROUTE_ID_PUBLIC,
          .run = get_payment},
         {"POST", "/api/payments/{id}/refund", .access = ACCESS_SERVICE_REFUND, .payments = true,
          .idempotent = true, .id = ROUTE_ID_PUBLIC, .body = true, .run = refund},

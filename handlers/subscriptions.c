@@ -118,10 +118,10 @@ static enum error cancel(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = list_subscriptions},
-        {"POST", "/api/subscriptions", .access = ACCESS_ACCOUNT, .payments = true,
+        {"GET", "/api/subscriptions", .access = ACCESS_PERSON, .run = list_subscriptions},
+        {"POST", "/api/subscriptions", .access = ACCESS_PERSON, .payments = true,
          .idempotent = true, .body = true, .run = create},
-        {"DELETE", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = cancel},
+        {"DELETE", "/api/subscriptions", .access = ACCESS_PERSON, .run = cancel},
     };
     static const struct handler HANDLER = {
         .name = "subscriptions",

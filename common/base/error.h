@@ -40,6 +40,8 @@
       "A request from this site is not allowed", \
       "A change by cookie needs an Origin that is allowed, or that of the address asked; " \
       "Authorization: Bearer needs none") \
+    X(SIGN_IN_REQUIRED, 403, "sign_in_required", "Войдите в аккаунт", "Sign in first", \
+      "The device is linked to an account; send its session token") \
     X(UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type", "Тип данных не поддерживается", \
       "Unsupported media type", "Send Content-Type: application/json") \
     X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \

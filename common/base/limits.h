@@ -57,6 +57,7 @@ enum {
     HOLD_SECONDS_MAX = 86400, /* openapi.yaml: a day */
     SWEEP_INTERVAL_MS = 5000,
     SWEEP_ACCOUNTS_MAX = 500,     /* a sweep: some 100 ms of locks, one account at a time */
+    PERSON_SWEEP_ROWS_MAX = 2000, /* of each kind, every SWEEP_INTERVAL_MS: 400 a second */
     VERIFY_MISMATCHES_MAX = 1000, /* sql/queries/ledger_verify.sql */
 
     /* Payments. */

@@ -119,11 +119,10 @@ void response_rate_limit(struct response *response, int limit, int remaining, in
     response_header(response, "RateLimit", value);
 }
 
-enum error response_rate_limited(struct response *response, int limit, int wait_seconds)
+enum error response_rate_limited(struct response *response, int wait_seconds)
 {
     response->wait_seconds = wait_seconds;
     snprintf(response->detail, sizeof(response->detail), "Please wait %d seconds", wait_seconds);
-    response_rate_limit(response, limit, 0, wait_seconds);
     return ERROR_RATE_LIMITED;
 }
 

@@ -68,7 +68,7 @@ enum error response_invalid(struct response *response, enum error err, const cha
                             const char *expected) MUST_CHECK;
 
 /* Rate limited: fills waitTime and the headers; returns ERROR_RATE_LIMITED. */
-enum error response_rate_limited(struct response *response, int limit, int wait_seconds) MUST_CHECK;
+enum error response_rate_limited(struct response *response, int wait_seconds) MUST_CHECK;
 /* RateLimit header of an answer that was allowed (draft-ietf-httpapi-ratelimit-headers-06). */
 void response_rate_limit(struct response *response, int limit, int remaining, int reset_seconds);
 

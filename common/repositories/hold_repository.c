@@ -45,3 +45,29 @@ enum error hold_repository_list(struct database *database, const struct uuid *us
     return row_access_all(database, &LIST, params, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);
 }
+
+STATEMENT(EXPORT, .query = &query_hold_export, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_INT4),
+          STATEMENT_COLUMNS(struct hold_entry, COLUMN(struct hold_entry, id, UUID),
+                            COLUMN(struct hold_entry, amount, INT4),
+                            COLUMN(struct hold_entry, status, TEXT),
+                            COLUMN(struct hold_entry, description, TEXT),
+                            COLUMN(struct hold_entry, expires_at, TIMESTAMP),
+                            COLUMN(struct hold_entry, created_at, TIMESTAMP),
+                            COLUMN_NULLABLE(struct hold_entry, settled_at, TIMESTAMP)));
+
+enum error hold_repository_export(struct database *database, const struct uuid *user_id,
+                                  const struct row_range *range, struct hold_entry_list *ret_list)
+{
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(range->after_id),
+                                   PARAM_INT4(range->limit)};
+    return row_access_all(database, &EXPORT, params, (void **)&ret_list->items, &ret_list->count,
+                          &ret_list->rows);
+}
+
+void hold_entry_list_done(struct hold_entry_list *list)
+{
+    free(list->items);
+    rows_free(list->rows);
+    *list = (struct hold_entry_list){.count = 0};
+}

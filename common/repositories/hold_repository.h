@@ -49,3 +49,27 @@ enum error hold_repository_get(struct database *database, const struct uuid *use
 enum error hold_repository_list(struct database *database, const struct uuid *user_id,
                                 const struct hold_filter *filter,
                                 struct hold_list *ret_list) MUST_CHECK;
+
+/* A hold as the export tells it: by its row, whatever the time is. */
+struct hold_entry {
+    struct uuid id;
+    int32_t amount;     /* tokens */
+    struct text status; /* pending, captured or released */
+    struct text description;
+    int64_t expires_at; /* microseconds since 1970, as all times */
+    int64_t created_at;
+    bool has_settled_at;
+    int64_t settled_at;
+};
+
+struct hold_entry_list {
+    struct hold_entry *items; /* owned */
+    size_t count;
+    struct rows *rows; /* owned */
+};
+
+/* Part of an export. */
+enum error hold_repository_export(struct database *database, const struct uuid *user_id,
+                                  const struct row_range *range,
+                                  struct hold_entry_list *ret_list) MUST_CHECK;
+void hold_entry_list_done(struct hold_entry_list *list);

@@ -114,7 +114,8 @@ static enum error limited(struct app *app, struct request *request, struct respo
 {
     (void)app;
     (void)request;
-    return response_rate_limited(response, 60, 7);
+    response_rate_limit(response, 60, 0, 7);
+    return response_rate_limited(response, 7);
 }
 
 static const struct router_entry ENTRIES[] = {
