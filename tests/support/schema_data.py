@@ -24,20 +24,26 @@ def user_id(number):
     return UUID.format(kind="user", n=number)
 
 
-def fill(cursor):
-    """Fills a database that has the schema. The connection has to be in autocommit."""
-    user = user_id("n")
-    owner = user_id("1 + n % {people}").format(people=PEOPLE)
-    heavy = user_id("h")
-    time = "timestamp '2025-01-01' + {n} * interval '17 seconds'"
-    statements = [
+USER = user_id("n")
+OWNER = user_id("1 + n % {people}").format(people=PEOPLE)
+
+
+def people():
+    """Statements that make the users and their identities."""
+    return [
         f"""INSERT INTO users (id, clerk_id, device_id, email)
-            SELECT {user}, CASE WHEN n % 4 = 0 THEN 'user_' || n END,
+            SELECT {USER}, CASE WHEN n % 4 = 0 THEN 'user_' || n END,
                    CASE WHEN n % 4 <> 0 THEN 'device_of_the_many_' || n END, 'p' || n || '@x.org'
             FROM generate_series(1, {PEOPLE}) n""",
         """INSERT INTO user_identities
            SELECT coalesce('clerk:' || clerk_id, 'device:' || device_id), id FROM users""",
     ]
+
+
+def histories():
+    """Statements that give everybody a history, and the first HEAVY a long one."""
+    heavy = user_id("h")
+    time = "timestamp '2025-01-01' + {n} * interval '17 seconds'"
     rows = {
         "token_transactions (id, user_id, created_at, amount, type, balance_after)":
             (ENTRIES, "1, CASE WHEN n % 10 = 0 THEN 'purchase' ELSE 'bonus' END, 1"),
@@ -59,11 +65,12 @@ def fill(cursor):
         " expires_at, settled_at)":
             (HOLDS, "1, 1, 1, 'captured', '2025-06-01', '2025-05-01'"),
     }
+    statements = []
     for target, (count, values) in rows.items():
         table = target.split(" ")[0]
         statements += [
             f"""INSERT INTO {target}
-                SELECT {UUID.format(kind=table, n='n')}, {owner}, {time.format(n='n')}, {values}
+                SELECT {UUID.format(kind=table, n='n')}, {OWNER}, {time.format(n='n')}, {values}
                 FROM generate_series(1, {count - HEAVY * HEAVY_ROWS if count > PEOPLE else count})
                      n""",
             # n is below zero here, which also keeps the values apart.
@@ -72,10 +79,15 @@ def fill(cursor):
                 FROM (SELECT h, -(h * {HEAVY_ROWS} + r) AS n
                       FROM generate_series(1, {HEAVY}) h, generate_series(1, {HEAVY_ROWS}) r) s""",
         ]
-    statements += [
+    return statements
+
+
+def pending():
+    """Statements that give everybody a hold, a payment and a refund under way, and so on."""
+    return [
         # Of everybody one hold is pending, every third of them expired and not swept yet.
         f"""INSERT INTO token_holds (id, user_id, amount, answer_balance, answer_held, expires_at)
-            SELECT {UUID.format(kind='pending', n='n')}, {user}, 1, 1, 1,
+            SELECT {UUID.format(kind='pending', n='n')}, {USER}, 1, 1, 1,
                    (now() AT TIME ZONE 'utc')
                    + n * (CASE WHEN n % 3 = 0 THEN -1 ELSE 1 END) * interval '1 minute'
             FROM generate_series(1, {PEOPLE}) n""",
@@ -84,12 +96,12 @@ def fill(cursor):
         # Of everybody one payment and one refund are pending; few of them are due.
         f"""INSERT INTO payments (id, user_id, amount, status, tokens_amount, request_body,
                                   next_check_at)
-            SELECT {UUID.format(kind='unpaid', n='n')}, {user}, 99, 'pending', 10, 'text',
+            SELECT {UUID.format(kind='unpaid', n='n')}, {USER}, 99, 'pending', 10, 'text',
                    (now() AT TIME ZONE 'utc') + (n - 50) * interval '1 minute'
             FROM generate_series(1, {PEOPLE}) n""",
         f"""INSERT INTO payment_refunds (id, user_id, payment_id, provider_payment_id, amount,
                                          currency, request_body, next_check_at)
-            SELECT {UUID.format(kind='unrefunded', n='n')}, {owner},
+            SELECT {UUID.format(kind='unrefunded', n='n')}, {OWNER},
                    {UUID.format(kind='payments', n='n')}, 'yoo-' || n, 9, 'RUB', 'text',
                    (now() AT TIME ZONE 'utc') + (n - 50) * interval '1 minute'
             FROM generate_series(1, {PEOPLE}) n""",
@@ -101,7 +113,7 @@ def fill(cursor):
                    + (n - 50) * interval '1 minute', payment_method_id = 'method-' || n,
                    next_check_at = (now() AT TIME ZONE 'utc') + (n - 50) * interval '1 minute'
             FROM generate_series(1, {PEOPLE}) n
-            WHERE s.user_id = {user} AND s.status = 'active'""",
+            WHERE s.user_id = {USER} AND s.status = 'active'""",
         f"""UPDATE users SET merged_into = {user_id(1)}
             WHERE id IN ({', '.join(user_id(2 + 3 * n) for n in range(LINKED))})""",
         f"""INSERT INTO service_keys (name, key_hash, scopes)
@@ -118,7 +130,11 @@ def fill(cursor):
                    CASE WHEN n < 60 THEN current_date END
             FROM generate_series(1, {PEOPLE}) n""",
     ]
-    for statement in statements:
+
+
+def fill(cursor):
+    """Fills a database that has the schema. The connection has to be in autocommit."""
+    for statement in [*people(), *histories(), *pending()]:
         cursor.execute(statement)
     cursor.execute("VACUUM ANALYZE")
 
@@ -134,18 +150,11 @@ LIMIT = 50
 OF_APPLY = ("99.00", "RUB", False, False, "https://pay.example/1", "method", None)
 
 
-def samples(user):
-    """Parameters for a call of every statement as one user, by the statement's name: a list of
-    calls each, of which each can be repeated. user: a dict with id, identity, clerk_id, device_id,
-    generation_id, hold_id, entry_id, payment_id of a pending payment, refund_id of a pending refund
-    and paid_id and provider_id of its payment, and device_user_id, the account of a device to link.
-    """
+def _samples_accounts(user):
+    """Those of devices, generations, holds and identities."""
     me = user["id"]
-    refund = (me, user["refund_id"], user["paid_id"], "refund-new", user["provider_id"])
     of_me = [(me,)]
     after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
-    times = ("-infinity", "infinity")
-    year = ("2025-02-01", "2025-03-01")
     everybody = [me, user["device_user_id"], NEW_ID]
     return {
         "account_open": [
@@ -182,6 +191,16 @@ def samples(user):
         "identity_find": [(user["identity"],), ("device:device_nobody_has_ever_had",)],
         "identity_find_flight": [(array([user["identity"], "device:device_nobody_has_ever_had",
                                          user["identity"]]),)],
+    }
+
+
+def _samples_movements_and_payments(user):
+    """Those of the ledger and of payments."""
+    me = user["id"]
+    of_me = [(me,)]
+    after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
+    everybody = [me, user["device_user_id"], NEW_ID]
+    return {
         "ledger_account": of_me,
         "ledger_account_at": [(me, "infinity"), (me, "2025-02-01"), (me, "2025-05-20")],
         "ledger_entry": [(me, user["entry_id"]), (me, NEW_ID)],
@@ -224,6 +243,19 @@ def samples(user):
         "payment_window_claim": [("payments", 60, 60)],
         "payment_window_done": [("payments", "2025-02-01")],
         "plan_list": [()],
+    }
+
+
+def _samples_others(user):
+    """Those of refunds, service keys, subscriptions, tokens, usage and users."""
+    me = user["id"]
+    refund = (me, user["refund_id"], user["paid_id"], "refund-new", user["provider_id"])
+    of_me = [(me,)]
+    after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
+    times = ("-infinity", "infinity")
+    year = ("2025-02-01", "2025-03-01")
+    everybody = [me, user["device_user_id"], NEW_ID]
+    return {
         "renewal_refused": [(me, user["payment_id"]), (me, NEW_ID)],
         "refund_apply": [(*refund, "succeeded", "9.00", "RUB"), (*refund, "pending", "9.00", "RUB"),
                          (me, NEW_ID, user["paid_id"], "refund-other", user["provider_id"],
@@ -274,6 +306,16 @@ def samples(user):
         "user_set_email": [(me, "new@x.org"), (NEW_ID, "new@x.org")],
         "user_stats": of_me,
     }
+
+
+def samples(user):
+    """Parameters for a call of every statement as one user, by the statement's name: a list of
+    calls each, of which each can be repeated. user: a dict with id, identity, clerk_id, device_id,
+    generation_id, hold_id, entry_id, payment_id of a pending payment, refund_id of a pending refund
+    and paid_id and provider_id of its payment, and device_user_id, the account of a device to link.
+    """
+    return {**_samples_accounts(user), **_samples_movements_and_payments(user),
+            **_samples_others(user)}
 
 
 def array(values):
