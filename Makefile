@@ -51,11 +51,12 @@ SUPERVISOR_SOURCES := $(wildcard supervisor/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/*.c tests/unit/*/*.c)
 QUERY_FILES := $(wildcard sql/queries/*.sql)
 MIGRATION_FILES := $(sort $(wildcard sql/migrations/*.sql))
+FUNCTION_FILES := $(sort $(wildcard sql/functions/*.sql))
 
 LIBRARY := $(OUT)/libdreamlens.a
-GENERATED := $(OUT)/gen/queries.h $(OUT)/gen/queries.c $(OUT)/gen/migrations.c
+GENERATED := $(OUT)/gen/queries.h $(addprefix $(OUT)/gen/,queries.c migrations.c functions.c)
 COMMON_OBJECTS := $(COMMON_SOURCES:%.c=$(OUT)/obj/%.o) \
-	$(OUT)/obj/gen/queries.o $(OUT)/obj/gen/migrations.o
+	$(patsubst %,$(OUT)/obj/gen/%.o,queries migrations functions)
 HANDLERS := $(HANDLER_SOURCES:handlers/%.c=$(OUT)/bin/%)
 TOOLS := $(TOOL_SOURCES:tools/%.c=$(OUT)/bin/%)
 SUPERVISOR := $(OUT)/bin/supervisor
@@ -80,13 +81,16 @@ help:
 handlers: $(HANDLERS)
 unit: $(UNIT_TESTS) $(DRIVERS) $(FAILING_MALLOC)
 
-# Statements and migrations are files; the build turns each into a constant (scripts/embed-sql).
+# Statements, migrations and functions are files; the build turns each into a constant (scripts/embed-sql).
 $(OUT)/gen/queries.h $(OUT)/gen/queries.c &: $(QUERY_FILES) sql/queries scripts/embed-sql
 	@mkdir -p $(@D)
 	scripts/embed-sql queries $(OUT)/gen $(QUERY_FILES)
 $(OUT)/gen/migrations.c: $(MIGRATION_FILES) sql/migrations scripts/embed-sql
 	@mkdir -p $(@D)
 	scripts/embed-sql migrations $(OUT)/gen $(MIGRATION_FILES)
+$(OUT)/gen/functions.c: $(FUNCTION_FILES) sql/functions scripts/embed-sql
+	@mkdir -p $(@D)
+	scripts/embed-sql functions $(OUT)/gen $(FUNCTION_FILES)
 
 $(OUT)/obj/gen/%.o: $(OUT)/gen/%.c
 	@mkdir -p $(@D)

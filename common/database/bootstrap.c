@@ -1,12 +1,10 @@
-#include "database/bootstrap.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "database/connection.h"
+#include "database/bootstrap_internal.h"
 #include "database/migration.h"
 #include "database/sqlstate.h"
 
@@ -17,23 +15,27 @@
 #define LOCK_SQL "SELECT pg_advisory_xact_lock(x'445245414D4C454E'::bigint)"
 
 /*
- * schema_migrations holds a row a migration, and in it the names of the columns, functions and
- * triggers that were there when it was applied: so a bootstrap can tell from the newest row that
- * something was dropped since, also when later migrations are still to come, which might build on
- * it. A rewritten search_path or an operator's additions do not matter.
+ * schema_migrations holds a row a migration, and in it the names of the columns and triggers that
+ * were there when it was applied: so a bootstrap can tell from the newest row that something was
+ * dropped since, also when later migrations are still to come, which might build on it. A rewritten
+ * search_path or an operator's additions do not matter. schema_functions holds a row a function of
+ * sql/functions; retired_at: since when no build that was started has it.
  */
-#define CREATE_TABLE_SQL                                                              \
+#define CREATE_TABLES_SQL                                                             \
     "CREATE TABLE IF NOT EXISTS schema_migrations ("                                  \
     " version int CONSTRAINT schema_migrations_pkey PRIMARY KEY, name text NOT NULL," \
     " checksum text NOT NULL, objects text[],"                                        \
-    " applied_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'))"
+    " applied_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'));"             \
+    "CREATE TABLE IF NOT EXISTS schema_functions ("                                   \
+    " name text CONSTRAINT schema_functions_pkey PRIMARY KEY,"                        \
+    " declaration text NOT NULL, digest text NOT NULL,"                               \
+    " applied_at timestamp NOT NULL DEFAULT (clock_timestamp() AT TIME ZONE 'utc'),"  \
+    " retired_at timestamp)"
 
 #define OBJECTS_SQL                                                                           \
     "SELECT c.relname || '.' || a.attname FROM pg_class c"                                    \
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"      \
     " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p', 'i')" \
-    " UNION ALL SELECT p.proname || '()' FROM pg_proc p"                                      \
-    " WHERE p.pronamespace = current_schema()::regnamespace"                                  \
     " UNION ALL SELECT 'trigger ' || t.tgname FROM pg_trigger t WHERE NOT t.tgisinternal"
 
 #define MISSING_SQL                                                                            \
@@ -42,26 +44,34 @@
     " AND NOT EXISTS"                                                                          \
     " (SELECT 1 FROM (" OBJECTS_SQL ") present (name) WHERE present.name = o.name)"
 
-struct bootstrap {
-    struct connection *connection;
-    struct log *log;
-    struct bootstrap_report *report;
-    char application_role[64]; /* empty when the connection string names none */
-    int64_t deadline_ms;
-    struct reply reply; /* of the last command */
-    bool repaired;      /* the rows were forgotten once already */
-};
+/*
+ * The eight migrations before functions had a folder of their own, known by the last one's
+ * checksum. Theirs are the same tables; the functions that have another name now are retired like
+ * any other.
+ */
+#define BEFORE_VERSION 8
+#define BEFORE_CHECKSUM "287a598b0b00ec9c4aaa6b3c2bbcf6af843ccf4bcdf4eb22d6e74f5f0f6b391f"
+#define REBASE_SQL                                                                           \
+    "INSERT INTO schema_functions (name, declaration, digest, retired_at)"                   \
+    " SELECT p.proname, p.oid::regprocedure::text, '', clock_timestamp() AT TIME ZONE 'utc'" \
+    " FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace"                  \
+    " AND p.proname IN ('claim_daily_bonus', 'claim_daily_bonus_flight', 'doubled_bonus',"   \
+    " 'erase_user', 'grant_to_application', 'ledger_post_many', 'link_device',"              \
+    " 'lock_account', 'payment_differs', 'payment_entry', 'payments_claim_due',"             \
+    " 'record_generation', 'record_usage', 'record_usage_flight', 'refunds_claim_due',"      \
+    " 'refuse_ledger_change', 'release_expired_holds', 'subscriptions_claim_due',"           \
+    " 'sweep_holds');"                                                                       \
+    "DELETE FROM schema_migrations WHERE version <= 8"
 
-/* Runs a command; its result, if any is wanted, stays in reply until the next one. */
-static bool run(struct bootstrap *bootstrap, const char *text)
+bool bootstrap_command(struct bootstrap *bootstrap, const char *text)
 {
     PQclear(bootstrap->reply.result);
     connection_execute(bootstrap->connection, text, bootstrap->deadline_ms, &bootstrap->reply);
     return bootstrap->reply.ok;
 }
 
-static bool run_params(struct bootstrap *bootstrap, const char *text, const char *const *values,
-                       int count)
+bool bootstrap_query(struct bootstrap *bootstrap, const char *text, const char *const *values,
+                     int count)
 {
     PQclear(bootstrap->reply.result);
     connection_execute_params(bootstrap->connection, text, values, count, bootstrap->deadline_ms,
@@ -69,171 +79,218 @@ static bool run_params(struct bootstrap *bootstrap, const char *text, const char
     return bootstrap->reply.ok;
 }
 
-/* The versions applied so far, checked against this build; false when a command failed. */
-static bool read_applied(struct bootstrap *bootstrap, bool *applied, const char **ret_changed)
+const char *bootstrap_cell(const struct bootstrap *bootstrap, int row, int column)
 {
-    *ret_changed = NULL;
-    if (!run(bootstrap, "SELECT version, checksum FROM schema_migrations"))
-        return false;
-    const PGresult *result = bootstrap->reply.result;
-    for (int i = 0; i < PQntuples(result); i++) {
-        int version = atoi(PQgetvalue(result, i, 0));
-        if (version < 1 || (size_t)version > MIGRATION_COUNT)
-            continue; /* of a newer build, which this one tolerates */
-        const struct migration *migration = &MIGRATIONS[version - 1];
-        applied[version - 1] = true;
-        if (strcmp(PQgetvalue(result, i, 1), migration->checksum) != 0)
-            *ret_changed = migration->name;
-    }
-    return true;
+    return PQgetvalue(bootstrap->reply.result, row, column);
 }
 
-static bool something_is_missing(struct bootstrap *bootstrap, bool *ret_missing)
+/* What schema_migrations says, against this build. */
+struct history {
+    bool applied[MIGRATIONS_MAX];
+    const char *changed; /* the name of a migration with another checksum, or NULL */
+    bool before;         /* it is the history of the eight migrations before */
+};
+
+static bool read_history(struct bootstrap *bootstrap, struct history *ret_history)
+{
+    *ret_history = (struct history){.changed = NULL};
+    if (!bootstrap_command(bootstrap, "SELECT version, checksum FROM schema_migrations"))
+        return false;
+    for (int row = 0; row < PQntuples(bootstrap->reply.result); row++) {
+        int version = atoi(bootstrap_cell(bootstrap, row, 0));
+        const char *checksum = bootstrap_cell(bootstrap, row, 1);
+        if (version == BEFORE_VERSION && strcmp(checksum, BEFORE_CHECKSUM) == 0)
+            ret_history->before = true;
+        if (version < 1 || (size_t)version > MIGRATION_COUNT) {
+            bootstrap->newer = true;
+            continue;
+        }
+        const struct migration *migration = &MIGRATIONS[version - 1];
+        ret_history->applied[version - 1] = true;
+        if (strcmp(checksum, migration->checksum) != 0)
+            ret_history->changed = migration->name;
+    }
+    if (!ret_history->before)
+        return true;
+    log_event(bootstrap->options->log, LOG_INFO, "schema of the version before is taken over");
+    *ret_history = (struct history){.before = true};
+    bootstrap->newer = false;
+    return bootstrap_command(bootstrap, REBASE_SQL);
+}
+
+/* Something was dropped: every migration is applied again, and makes what is not there. */
+static bool forget_if_incomplete(struct bootstrap *bootstrap, struct history *history)
 {
     char version[16];
     snprintf(version, sizeof(version), "%zu", MIGRATION_COUNT);
     const char *values[] = {version};
-    if (!run_params(bootstrap, MISSING_SQL, values, 1))
+    if (!bootstrap_query(bootstrap, MISSING_SQL, values, 1))
         return false;
-    *ret_missing = strcmp(PQgetvalue(bootstrap->reply.result, 0, 0), "0") != 0;
-    return true;
+    if (strcmp(bootstrap_cell(bootstrap, 0, 0), "0") == 0)
+        return true;
+    log_event(bootstrap->options->log, LOG_WARNING,
+              "schema is incomplete, applying every migration again",
+              LOG_NUMBER("migrations", (int64_t)MIGRATION_COUNT));
+    *history = (struct history){.changed = NULL};
+    return bootstrap_query(bootstrap, "DELETE FROM schema_migrations WHERE version <= $1::int",
+                           values, 1);
 }
 
-/* Applies one migration and records it, inside the step's transaction. */
-static bool apply(struct bootstrap *bootstrap, const struct migration *migration)
+static bool apply_migration(struct bootstrap *bootstrap, const struct migration *migration)
 {
     static const char RECORD_SQL[] =
-        "INSERT INTO schema_migrations (version, name, checksum, objects)"
-        " VALUES ($1::int, $2, $3, ARRAY(" OBJECTS_SQL "))";
+        "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1::int, $2, $3)";
     char version[16];
     snprintf(version, sizeof(version), "%d", migration->version);
     const char *values[] = {version, migration->name, migration->checksum};
-    return run(bootstrap, migration->text) && run_params(bootstrap, RECORD_SQL, values, 3);
+    if (!bootstrap_command(bootstrap, migration->text) ||
+        !bootstrap_query(bootstrap, RECORD_SQL, values, 3)) {
+        log_event(bootstrap->options->log, LOG_ERROR, "migration was refused",
+                  LOG_STRING("name", migration->name));
+        return false;
+    }
+    struct bootstrap_report *report = bootstrap->report;
+    report->applied[report->applied_count++] = migration->version;
+    return true;
+}
+
+static bool apply_migrations(struct bootstrap *bootstrap, const struct history *history)
+{
+    static const char OBJECTS_RECORD_SQL[] =
+        "UPDATE schema_migrations SET objects = ARRAY(" OBJECTS_SQL ") WHERE objects IS NULL";
+    for (size_t i = 0; i < MIGRATION_COUNT; i++)
+        if (!history->applied[i] && !apply_migration(bootstrap, &MIGRATIONS[i]))
+            return false;
+    if (bootstrap->report->applied_count == 0)
+        return true;
+    return bootstrap_command(bootstrap, OBJECTS_RECORD_SQL);
 }
 
 /* Does nothing for the owner itself, whose rights need no grant. */
 static bool grant_rights(struct bootstrap *bootstrap)
 {
-    static const char GRANT_SQL[] = "SELECT grant_to_application($1) WHERE current_user <> $1"
+    static const char GRANT_SQL[] = "SELECT application_grant($1) WHERE current_user <> $1"
                                     " AND EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)";
-    const char *values[] = {bootstrap->application_role};
-    return run_params(bootstrap, GRANT_SQL, values, 1);
+    char role[64]; /* NAMEDATALEN */
+    /* It was parsed before, so that nothing else can be wrong with it. */
+    PQconninfoOption *parsed = PQconninfoParse(bootstrap->options->application_url, NULL);
+    role[0] = '\0';
+    for (PQconninfoOption *option = parsed; option && option->keyword; option++)
+        if (strcmp(option->keyword, "user") == 0 && option->val)
+            snprintf(role, sizeof(role), "%s", option->val);
+    PQconninfoFree(parsed);
+    const char *values[] = {role};
+    return parsed && bootstrap_query(bootstrap, GRANT_SQL, values, 1);
 }
 
-enum step { STEP_FAILED, STEP_MORE, STEP_DONE, STEP_CHANGED };
-
-/* Decides what is next under the lock, and does it. The transaction is the caller's. */
-static enum step step_locked(struct bootstrap *bootstrap, const struct migration **ret_applied)
+static bool apply_all(struct bootstrap *bootstrap, const struct history *history)
 {
-    bool applied[MIGRATIONS_MAX] = {false};
-    const char *changed;
-    if (!run(bootstrap, LOCK_SQL) || !run(bootstrap, CREATE_TABLE_SQL) ||
-        !read_applied(bootstrap, applied, &changed))
-        return STEP_FAILED;
-    if (changed) {
-        log_event(bootstrap->log, LOG_ERROR, "migration was changed after it was applied",
-                  LOG_STRING("name", changed));
-        return STEP_CHANGED;
-    }
-    bool missing;
-    if (!something_is_missing(bootstrap, &missing))
-        return STEP_FAILED;
-    if (missing && !bootstrap->repaired) {
-        /* Something was dropped: every migration is applied again, and makes what is not there. */
-        bootstrap->repaired = true;
-        log_event(bootstrap->log, LOG_WARNING,
-                  "schema is incomplete, applying every migration again",
-                  LOG_NUMBER("migrations", (int64_t)MIGRATION_COUNT));
-        return run(bootstrap, "DELETE FROM schema_migrations") ? STEP_MORE : STEP_FAILED;
-    }
-    for (size_t i = 0; i < MIGRATION_COUNT; i++) {
-        if (applied[i])
-            continue;
-        bool newest = i + 1 == MIGRATION_COUNT;
-        if (!apply(bootstrap, &MIGRATIONS[i]) || (newest && !grant_rights(bootstrap)))
-            return STEP_FAILED;
-        *ret_applied = &MIGRATIONS[i];
-        return STEP_MORE;
-    }
-    return STEP_DONE;
+    struct function_plan plan;
+    bool ok = function_plan_read(bootstrap, &plan) &&
+              function_plan_apply(bootstrap, &plan, FUNCTION_BEFORE_TABLES) &&
+              apply_migrations(bootstrap, history) &&
+              function_plan_apply(bootstrap, &plan, FUNCTION_AFTER_TABLES) &&
+              function_retire(bootstrap);
+    if (ok && plan.left_alone > 0)
+        log_event(bootstrap->options->log, LOG_WARNING,
+                  "functions that another build applied stay as they are",
+                  LOG_NUMBER("functions", (int64_t)plan.left_alone));
+    function_plan_done(&plan);
+    const struct bootstrap_report *report = bootstrap->report;
+    if (ok && (report->applied_count > 0 || report->function_count > 0))
+        ok = grant_rights(bootstrap);
+    return ok;
 }
 
-static enum step step(struct bootstrap *bootstrap)
+enum outcome { OUTCOME_FAILED, OUTCOME_DONE, OUTCOME_CHANGED };
+
+/* The transaction is the caller's. */
+static enum outcome run_locked(struct bootstrap *bootstrap)
 {
-    const struct migration *applied = NULL;
-    enum step result = STEP_FAILED;
-    /* A pooler keeps session settings from one client to the next, so these are LOCAL. */
-    if (run(bootstrap, "BEGIN; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '10s';"
-                       " SET LOCAL client_min_messages = warning"))
-        result = step_locked(bootstrap, &applied);
-    if (result == STEP_MORE || result == STEP_DONE) {
-        if (!run(bootstrap, "COMMIT"))
-            return STEP_FAILED;
-        struct bootstrap_report *report = bootstrap->report;
-        if (applied)
-            log_event(bootstrap->log, LOG_INFO, "migration applied",
-                      LOG_NUMBER("version", applied->version), LOG_STRING("name", applied->name));
-        if (applied && report->applied_count < MIGRATIONS_MAX)
-            report->applied[report->applied_count++] = applied->version;
-        return result;
+    struct history history;
+    if (!bootstrap_command(bootstrap, LOCK_SQL) ||
+        !bootstrap_command(bootstrap, CREATE_TABLES_SQL) || !read_history(bootstrap, &history))
+        return OUTCOME_FAILED;
+    if (history.changed) {
+        log_event(bootstrap->options->log, LOG_ERROR, "migration was changed after it was applied",
+                  LOG_STRING("name", history.changed));
+        return OUTCOME_CHANGED;
     }
+    bool ok = forget_if_incomplete(bootstrap, &history) && apply_all(bootstrap, &history);
+    return ok ? OUTCOME_DONE : OUTCOME_FAILED;
+}
+
+static void roll_back(struct bootstrap *bootstrap)
+{
     struct reply first = bootstrap->reply;
     bootstrap->reply = (struct reply){.ok = false};
     if (!bootstrap->connection->broken)
-        run(bootstrap, "ROLLBACK");
+        (void)!bootstrap_command(bootstrap, "ROLLBACK");
     PQclear(bootstrap->reply.result);
     bootstrap->reply = first;
-    return result;
+    *bootstrap->report = (struct bootstrap_report){.version = (int)MIGRATION_COUNT};
 }
 
-static enum error classify(struct bootstrap *bootstrap, enum step result)
+static enum outcome run_transaction(struct bootstrap *bootstrap)
+{
+    enum outcome outcome = OUTCOME_FAILED;
+    /* A pooler keeps session settings from one client to the next, so these are LOCAL. */
+    if (bootstrap_command(bootstrap, "BEGIN; SET LOCAL statement_timeout = 0;"
+                                     " SET LOCAL lock_timeout = '10s';"
+                                     " SET LOCAL client_min_messages = warning"))
+        outcome = run_locked(bootstrap);
+    if (outcome == OUTCOME_DONE && !bootstrap_command(bootstrap, "COMMIT"))
+        outcome = OUTCOME_FAILED;
+    if (outcome != OUTCOME_DONE)
+        roll_back(bootstrap);
+    return outcome;
+}
+
+static void log_applied(const struct bootstrap *bootstrap)
+{
+    const struct bootstrap_report *report = bootstrap->report;
+    for (size_t i = 0; i < report->applied_count; i++)
+        log_event(bootstrap->options->log, LOG_INFO, "migration applied",
+                  LOG_NUMBER("version", report->applied[i]),
+                  LOG_STRING("name", MIGRATIONS[report->applied[i] - 1].name));
+    if (report->function_count > 0)
+        log_event(bootstrap->options->log, LOG_INFO, "functions applied",
+                  LOG_NUMBER("functions", (int64_t)report->function_count));
+}
+
+static enum error classify(struct bootstrap *bootstrap, enum outcome outcome)
 {
     const struct reply *reply = &bootstrap->reply;
-    if (result == STEP_CHANGED)
+    if (outcome == OUTCOME_CHANGED)
         return ERROR_DATABASE;
     struct failure_class class = sqlstate_classify(reply->has_sqlstate ? reply->sqlstate : NULL);
-    log_event(bootstrap->log, LOG_ERROR, "bootstrap failed",
+    log_event(bootstrap->options->log, LOG_ERROR, "bootstrap failed",
               LOG_STRING("sqlstate", reply->has_sqlstate ? reply->sqlstate : "none"),
               LOG_STRING("server_message", reply->message));
     bool passes = class.failure == FAILURE_TRANSIENT || class.failure == FAILURE_BUSY;
     return passes ? ERROR_DATABASE_UNAVAILABLE : ERROR_DATABASE;
 }
 
-/* The user of a connection string, or the empty string. Returns false when memory is out. */
-static bool read_role(const char *url, char *role, size_t size)
-{
-    /* It was parsed before, so that nothing else can be wrong with it. */
-    PQconninfoOption *options = PQconninfoParse(url, NULL);
-    role[0] = '\0';
-    for (PQconninfoOption *option = options; option && option->keyword; option++)
-        if (strcmp(option->keyword, "user") == 0 && option->val)
-            snprintf(role, size, "%s", option->val);
-    PQconninfoFree(options);
-    return options != NULL;
-}
-
-enum error bootstrap_run(const char *url, const char *application_url, const char *application_name,
-                         struct log *log, struct bootstrap_report *ret_report)
+enum error bootstrap_run(const struct bootstrap_options *options,
+                         struct bootstrap_report *ret_report)
 {
     char problem[256];
     struct bootstrap bootstrap = {
-        .log = log,
+        .options = options,
         .report = ret_report,
         .deadline_ms = clock_monotonic_ms() + MIGRATION_TIMEOUT_MS,
     };
     *ret_report = (struct bootstrap_report){.version = (int)MIGRATION_COUNT};
-    if (!read_role(application_url, bootstrap.application_role, sizeof(bootstrap.application_role)))
-        return ERROR_NO_MEMORY;
-    bootstrap.connection = connection_open(url, application_name, problem);
+    bootstrap.connection = connection_open(options->url, options->application_name, problem);
     if (!bootstrap.connection) {
-        log_event(log, LOG_ERROR, "bootstrap cannot connect", LOG_STRING("problem", problem));
+        log_event(options->log, LOG_ERROR, "bootstrap cannot connect",
+                  LOG_STRING("problem", problem));
         return ERROR_DATABASE_UNAVAILABLE;
     }
-    enum step result;
-    do {
-        result = step(&bootstrap);
-    } while (result == STEP_MORE);
-    enum error err = result == STEP_DONE ? ERROR_OK : classify(&bootstrap, result);
+    enum outcome outcome = run_transaction(&bootstrap);
+    if (outcome == OUTCOME_DONE)
+        log_applied(&bootstrap);
+    enum error err = outcome == OUTCOME_DONE ? ERROR_OK : classify(&bootstrap, outcome);
     PQclear(bootstrap.reply.result);
     connection_close(bootstrap.connection);
     return err;

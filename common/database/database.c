@@ -26,6 +26,7 @@ struct database {
     pthread_mutex_t bootstrap_lock;  /* one bootstrap at a time in this process */
     atomic_uint_fast64_t bootstraps; /* that succeeded; raised under bootstrap_lock */
     int64_t idle_bootstrap_ms;       /* when the last one found nothing to do; same guard */
+    int64_t started_ms;              /* when it was opened */
 
     struct metric *pool_wait, *pool_timeouts, *retries, *reconnects, *slow, *fallbacks;
     struct metric *_Atomic durations[]; /* by query index; filled when a query first runs */
@@ -78,6 +79,7 @@ enum error database_open(const struct database_options *options, struct database
     atomic_init(&database->use_prepared, config->db_prepared != CONFIG_PREPARED_NEVER);
     atomic_init(&database->bootstraps, 0);
     database->idle_bootstrap_ms = -BOOTSTRAP_PAUSE_MS;
+    database->started_ms = clock_monotonic_ms();
     pthread_mutex_init(&database->bootstrap_lock, NULL);
 
     char labels[METRIC_LABELS_BYTES_MAX];
@@ -110,10 +112,15 @@ void database_read_stats(struct database *database, struct database_stats *ret_s
 /* With bootstrap_lock held. */
 static enum error bootstrap_locked(struct database *database, struct bootstrap_report *ret_report)
 {
-    enum error err =
-        bootstrap_run(database->schema_url, config_database_url(database->options.config),
-                      database->options.handler, database->options.log, ret_report);
-    bool applied = ret_report->applied_count > 0;
+    const struct bootstrap_options options = {
+        .url = database->schema_url,
+        .application_url = config_database_url(database->options.config),
+        .application_name = database->options.handler,
+        .started_ms = database->started_ms,
+        .log = database->options.log,
+    };
+    enum error err = bootstrap_run(&options, ret_report);
+    bool applied = ret_report->applied_count > 0 || ret_report->function_count > 0;
     metric_add(metrics_series(database->options.metrics, "db_bootstraps_total",
                               err       ? "result=\"failed\""
                               : applied ? "result=\"applied\""

@@ -63,11 +63,13 @@ struct bootstrap_report {
     int version;                 /* of the schema now */
     int applied[MIGRATIONS_MAX]; /* the versions applied by this call, ascending */
     size_t applied_count;
+    size_t function_count; /* functions applied by this call */
 };
 
 /*
- * Applies the migrations that are missing. Safe any number of times, in any number of processes at
- * once. ret_report may be NULL. Errors as database_run.
+ * Applies the migrations that are missing and the functions that are missing or changed, all or
+ * nothing. Safe any number of times, in any number of processes at once. ret_report may be NULL.
+ * Errors as database_run.
  */
 enum error database_bootstrap(struct database *database,
                               struct bootstrap_report *ret_report) MUST_CHECK;

@@ -7,7 +7,7 @@ struct migration {
     int version;          /* 1, 2, 3, ... without a gap */
     const char *name;     /* the file's name after the number */
     const char *checksum; /* SHA-256 of the file, hexadecimal */
-    const char *text;     /* applied in one transaction; can be applied again */
+    const char *text;     /* can be applied again */
 };
 
 enum { MIGRATIONS_MAX = 64 }; /* scripts/embed-sql refuses more */

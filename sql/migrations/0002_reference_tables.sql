@@ -43,5 +43,6 @@ INSERT INTO app_settings (name, value, description) VALUES
     ('daily_bonus_min', 1, 'tokens, the least a daily bonus gives'),
     ('daily_bonus_max', 10, 'tokens, the most a daily bonus gives'),
     ('generations_per_minute', 10, 'generations a user may start or record in 60 seconds'),
-    ('downloads_per_minute', 60, 'downloads a user may record in 60 seconds')
+    ('downloads_per_minute', 60, 'downloads a user may record in 60 seconds'),
+    ('payments_poll_seconds', 15, 'seconds between looks at a payment of the last ten minutes')
 ON CONFLICT (name) DO NOTHING;

@@ -2,4 +2,4 @@
 -- $3 image_url text, $4 prompt_used text, $5 trend text, $6 quality text, $7 ip_address text,
 -- $8 whether the address counts as well boolean, $9 request hash int8 or NULL.
 SELECT outcome, used, usage_limit, reset_at, created_at
-FROM record_generation($1, $2, $3, $4, $5, $6, $7, $8, $9)
+FROM generation_record($1, $2, $3, $4, $5, $6, $7, $8, $9)

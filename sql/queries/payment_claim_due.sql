@@ -3,4 +3,4 @@ SELECT user_id, id, yookassa_payment_id::text AS provider_id, purpose, amount::t
        currency::text AS currency, status::text AS status, token_package::text AS token_package,
        plan, tokens_amount, refunded_amount::text AS refunded_amount, confirmation_url,
        cancellation_reason, request_body, created_at
-FROM payments_claim_due($1, $2)
+FROM payment_claim_due($1, $2)

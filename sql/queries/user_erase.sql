@@ -1,2 +1,2 @@
 -- Erases the person, keeps the books. $1 user_id uuid.
-SELECT erased FROM erase_user($1)
+SELECT erased FROM user_erase($1)

@@ -216,7 +216,7 @@ def test_the_answer_to_a_bonus_is_lost(make_handler, server, url, prepared, time
     """Committed, and nobody learned of it: one entry, and the client gets its 200."""
     with PostgresProxy(server) as proxy:
         handler = make_handler("tokens", POSTGRES_URL=proxy.url(url), DB_PREPARED=prepared)
-        pattern = bind_of("token_claim_bonus") if prepared == "prepared" else b"claim_daily_bonus"
+        pattern = bind_of("token_claim_bonus") if prepared == "prepared" else b"token_claim_bonus"
         for _ in range(5):
             device = new_device()
             handler.request("GET", "/api/tokens", device=device)
@@ -306,7 +306,7 @@ def test_lost_three_times_is_told_as_unknown_and_never_doubled(make_handler, ser
         handler = make_handler("tokens", POSTGRES_URL=proxy.url(url), DB_PREPARED="params")
         device = new_device()
         handler.request("GET", "/api/tokens", device=device)
-        proxy.cut_answer_to(b"claim_daily_bonus", 3)
+        proxy.cut_answer_to(b"token_claim_bonus", 3)
         assert_unavailable(handler.request("POST", "/api/tokens", device=device))
         assert_books_are_right(server, url)
         # The balance is the stored one, not a cached one from before.

@@ -204,8 +204,8 @@ def test_a_table_dropped_before_an_upgrade(cluster, database, make_handler, tabl
 
 
 @pytest.mark.parametrize("statement,path", [
-    ("DROP FUNCTION claim_daily_bonus", "/api/tokens"),
-    ("DROP FUNCTION record_usage", "/api/usage"),
+    ("DROP FUNCTION token_claim_bonus", "/api/tokens"),
+    ("DROP FUNCTION usage_record", "/api/usage"),
     ("ALTER TABLE user_tokens DROP COLUMN held CASCADE", "/api/tokens"),
     ("ALTER TABLE generations DROP COLUMN status CASCADE", "/api/generations"),
     ("ALTER TABLE token_transactions DROP COLUMN balance_after CASCADE", "/api/tokens"),

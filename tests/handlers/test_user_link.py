@@ -281,7 +281,7 @@ def test_erase_while_a_link_commits(person, stack, cluster):
     device_id, subject = f"device:{person.device_id}", f"clerk:{person.subject}"
     device, account = (user_id(cluster, stack, name) for name in (device_id, subject))
     with cluster.connect(stack.database_url, autocommit=False) as linking:
-        linking.cursor().execute("SELECT link_device(%s, %s, %s, %s)", (
+        linking.cursor().execute("SELECT device_link(%s, %s, %s, %s)", (
             account, device, str(uuid.uuid4()), str(uuid.uuid4())))
         with ThreadPoolExecutor(1) as pool:
             erasing = pool.submit(person.request, "DELETE", "/api/user")

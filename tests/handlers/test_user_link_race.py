@@ -113,7 +113,7 @@ class Round:
 
     def claim(self, connection, identity):
         operation, (outcome, amount, _) = self.for_owner(
-            connection, identity, "SELECT * FROM claim_daily_bonus(%s, %s, NULL)")
+            connection, identity, "SELECT * FROM token_claim_bonus(%s, %s, NULL)")
         self.note("entry", operation, amount if outcome == "done" else None)
 
     def spend(self, connection, identity):
@@ -125,12 +125,12 @@ class Round:
     def generate(self, connection, identity):
         operation, row = self.for_owner(
             connection, identity,
-            "SELECT * FROM record_generation(%s, %s, 'u', 'p', 't', '1K', '', false, NULL)")
+            "SELECT * FROM generation_record(%s, %s, 'u', 'p', 't', '1K', '', false, NULL)")
         assert row[0] == "done", row
         self.note("generation", operation, None)
 
     def link(self, connection, identity):
-        rows = self.run(connection, "SELECT outcome FROM link_device(%s, %s, %s, %s)", (
+        rows = self.run(connection, "SELECT outcome FROM device_link(%s, %s, %s, %s)", (
             self.users[identity], self.users[self.device], str(uuid.uuid4()), str(uuid.uuid4())))
         self.note("link", identity, rows[0][0])
 

@@ -220,8 +220,8 @@ def exercise(cluster, url, users):
             rows = cluster.query(url, f"SELECT outcome FROM {call}", values)
             return rows[0][0] if rows else None
         hold = str(uuid.uuid4())
-        assert outcome("claim_daily_bonus(%s, gen_random_uuid(), NULL)", user) == "done"
-        assert outcome("record_generation(%s, gen_random_uuid(), 'u', NULL, NULL, NULL, NULL,"
+        assert outcome("token_claim_bonus(%s, gen_random_uuid(), NULL)", user) == "done"
+        assert outcome("generation_record(%s, gen_random_uuid(), 'u', NULL, NULL, NULL, NULL,"
                        " false, NULL)", user) == "done"
         assert outcome("ledger_post(%s, gen_random_uuid(), 5, 'purchase', NULL, NULL)",
                        user) == "done"

@@ -52,7 +52,7 @@ def application(cluster, database):
     role = "application_" + database_name(database)
     with cluster.admin() as admin:
         admin.cursor().execute(f"CREATE ROLE {role} LOGIN")
-    cluster.query(database, "SELECT grant_to_application(%s)", (role,))
+    cluster.query(database, "SELECT application_grant(%s)", (role,))
     made = Session(cluster, cluster.url(database_name(database), role))
     made.role = role
     yield made
@@ -77,7 +77,7 @@ def test_the_application_cannot_change_entries(run, application, change, trigger
         application.run(change)
     for more in ("ALTER TABLE token_transactions DISABLE TRIGGER USER",
                  "DROP TABLE token_transactions", "CREATE TRIGGER t BEFORE INSERT ON"
-                 " token_transactions FOR EACH ROW EXECUTE FUNCTION refuse_ledger_change()"):
+                 " token_transactions FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change()"):
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             application.run(more)
 
@@ -87,7 +87,7 @@ def test_rights_of_before_are_taken_back(run, application):
     run("GRANT ALL ON token_transactions TO PUBLIC")
     run(f"GRANT ALL ON token_transactions TO {application.role}")
     run(f"GRANT UPDATE (description) ON token_transactions TO {application.role}")
-    run("SELECT grant_to_application(%s)", application.role)
+    run("SELECT application_grant(%s)", application.role)
     for change in CHANGES:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             application.run(change)
@@ -102,9 +102,9 @@ def test_the_application_can_do_its_work(application):
     assert run(REVERSE, user, user, entry, new_id(), None)[0][0] == "done"
     assert run(CAPTURE, user, hold(run, user, 2), 1, new_id(), None) == [("done", 4)]
     assert post_many(run, (user, new_id(), 1, 0)) == [("done", 5)]
-    assert run("SELECT outcome FROM claim_daily_bonus(%s, %s, NULL)", user, new_id()) == [
+    assert run("SELECT outcome FROM token_claim_bonus(%s, %s, NULL)", user, new_id()) == [
         ("done",)]
-    assert run("SELECT outcome FROM record_generation(%s, %s, 'u', NULL, NULL, NULL, '1', true,"
+    assert run("SELECT outcome FROM generation_record(%s, %s, 'u', NULL, NULL, NULL, '1', true,"
                " NULL)", user, new_id()) == [("done",)]
     payments = Payments(run)
     paid, provider = payments.paid(user)
@@ -119,7 +119,7 @@ def test_the_application_can_do_its_work(application):
     assert len(call(run, "payment_window_claim", "payments", 60, 60)) == 1
     assert run(LINK, account, user, new_id(), new_id())[0][0] == "linked"
     assert run(query_text("ledger_verify"), {}) == [] and payments.verify() == []
-    assert run("SELECT erased FROM erase_user(%s)", account) == [(True,)]
+    assert run("SELECT erased FROM user_erase(%s)", account) == [(True,)]
     run(query_text("service_key_create"), numbered("name", "digest", "spend"))
 
 

@@ -18,12 +18,24 @@ SEEDS = (1, 2, 3)
 FLIGHT = ("SELECT place, outcome, balance FROM {}(%s::uuid[], %s::uuid[], %s::int[], %s, %s,"
           " %s::bigint[])")
 ONE_BY_ONE = FLIGHT.format("ledger_post_many")
+ONE_BY_ONE_FUNCTION = """
+    CREATE FUNCTION ledger_post_many(p_user_ids uuid[], p_ids uuid[], p_amounts int[],
+                                     p_types text[], p_descriptions text[],
+                                     p_request_hashes bigint[])
+    RETURNS TABLE (place int, outcome text, balance int) LANGUAGE sql AS $$
+        SELECT o.n::int, p.outcome, coalesce(p.balance, 0)
+        FROM (SELECT n FROM unnest(p_user_ids) WITH ORDINALITY AS u (user_id, n)
+              ORDER BY u.user_id, n) o
+        LEFT JOIN LATERAL ledger_post(p_user_ids[o.n], p_ids[o.n], p_amounts[o.n], p_types[o.n],
+                                      p_descriptions[o.n], nullif(p_request_hashes[o.n], 0)) p
+            ON true
+    $$"""
 AS_A_SET = FLIGHT.format("ledger_post_flight")
 CAPTURES = ("SELECT place, outcome, balance FROM hold_capture_flight(%s::uuid[], %s::uuid[],"
             " %s::int[], %s::uuid[], %s::bigint[])")
-BONUSES = ("SELECT place, outcome, tokens_awarded, balance FROM claim_daily_bonus_flight("
+BONUSES = ("SELECT place, outcome, tokens_awarded, balance FROM token_claim_bonus_flight("
            "%s::uuid[], %s::uuid[], %s::bigint[])")
-USAGE = ("SELECT place, outcome, used, usage_limit FROM record_usage_flight(%s::uuid[], %s::uuid[],"
+USAGE = ("SELECT place, outcome, used, usage_limit FROM usage_record_flight(%s::uuid[], %s::uuid[],"
          " %s, %s, %s::bigint[])")
 
 # All that a movement writes; times but by their order, which position is.
@@ -71,6 +83,7 @@ def twin(cluster, template):
     """Another database for the same."""
     url = cluster.create_database(template)
     with books(cluster, url) as made:
+        made.run(ONE_BY_ONE_FUNCTION)
         yield made.run
     cluster.drop(url)
 
@@ -105,7 +118,7 @@ class World:
             balance = {3: INT_MAX - 20, 4: 1}.get(number, 30)
             yield ("SELECT ledger_post(%s, %s, %s, 'purchase', NULL, NULL)",
                    (user, self.id(), balance - 5))
-        yield "SELECT erase_user(%s)", (self.users[5],)
+        yield "SELECT user_erase(%s)", (self.users[5],)
 
     def hold(self):
         """A hold, of which some have expired, or a capture of none."""
@@ -233,7 +246,7 @@ def test_what_waited_is_judged_by_what_it_finds(run, open_session):
             ("SELECT ledger_post(%s, gen_random_uuid(), -4, 'generation', NULL, NULL)",
              ("insufficient", 1)),
             ("SELECT hold_create(%s, gen_random_uuid(), 1, 60, NULL, NULL)", ("insufficient", 4)),
-            ("SELECT erase_user(%s)", (None, 0))):
+            ("SELECT user_erase(%s)", (None, 0))):
         user, other = users.pop(), open_session()
         other.begin()
         other.run(change, user)

@@ -87,7 +87,7 @@ def test_the_largest_balance(run, user):
 
 def test_no_open_account(run, user):
     assert post(run, new_id(), 1) is None
-    run("SELECT erase_user(%s)", user)
+    run("SELECT user_erase(%s)", user)
     assert post(run, user, 1) is None
     assert run(HOLD, user, new_id(), 1, 60, None, None) == []
     assert run(CAPTURE, user, new_id(), 1, new_id(), None) == []
@@ -98,7 +98,7 @@ def test_no_open_account(run, user):
 def test_a_key_answers_for_a_closed_account(run, user):
     entry = new_id()
     post(run, user, -1, entry, 7)
-    run("SELECT erase_user(%s)", user)
+    run("SELECT user_erase(%s)", user)
     assert post(run, user, -1, entry, 7) == ("replayed", 4)
 
 
@@ -118,7 +118,7 @@ def test_sent_twice_without_a_key_where_it_is_impossible_now(run, user):
     assert post(run, user, -5, spent) == ("replayed", 0)
     assert post(run, user, INT_MAX, granted) == ("done", INT_MAX)
     assert post(run, user, INT_MAX, granted) == ("replayed", INT_MAX)
-    run("SELECT erase_user(%s)", user)
+    run("SELECT user_erase(%s)", user)
     assert post(run, user, -5, spent) == ("replayed", 0)
 
 
@@ -245,7 +245,7 @@ def test_an_expired_hold_counts_as_released_at_once(run, user):
 @pytest.mark.parametrize("call, answer", [
     ("SELECT outcome, balance FROM ledger_reverse(%(user)s, %(user)s, %(user)s, %(id)s, NULL)",
      ("done", 0)),
-    ("SELECT outcome, balance - tokens_awarded FROM claim_daily_bonus(%(user)s, %(id)s, NULL)",
+    ("SELECT outcome, balance - tokens_awarded FROM token_claim_bonus(%(user)s, %(id)s, NULL)",
      ("done", 5)),
     ("SELECT outcome, balance FROM hold_create(%(user)s, %(id)s, 5, 60, NULL, NULL)", ("done", 0)),
 ])
@@ -258,11 +258,11 @@ def test_sweep(run):
     users = [open_account(run, device_id=f"device_{n}") for n in range(5)]
     expired = [hold(run, user, 2) for user in users for _ in range(2)]
     kept = hold(run, users[0], 1)
-    assert run("SELECT sweep_holds(100)") == [(0,)]
+    assert run("SELECT hold_sweep(100)") == [(0,)]
     expire(run, *expired)
-    assert run("SELECT sweep_holds(3)")[0][0] in (2, 3), "of 3 holds"
-    run("SELECT sweep_holds(100)")
-    assert run("SELECT sweep_holds(100)") == [(0,)]
+    assert run("SELECT hold_sweep(3)")[0][0] in (2, 3), "of 3 holds"
+    run("SELECT hold_sweep(100)")
+    assert run("SELECT hold_sweep(100)") == [(0,)]
     assert run("SELECT id FROM token_holds WHERE status = 'pending'") == [(kept,)]
     assert run("SELECT sum(held) FROM user_tokens") == [(1,)]
 
@@ -419,8 +419,8 @@ def test_erasing_an_account_with_devices_and_holds(run, user):
     run(LINK, account, user, new_id(), new_id())
     ours = hold(run, account, 1)
     books = run("SELECT * FROM token_transactions ORDER BY user_id, created_at")
-    assert run("SELECT erased FROM erase_user(%s)", user) == [(False,)], "it is the account's now"
-    assert run("SELECT erased FROM erase_user(%s)", account) == [(True,)]
+    assert run("SELECT erased FROM user_erase(%s)", user) == [(False,)], "it is the account's now"
+    assert run("SELECT erased FROM user_erase(%s)", account) == [(True,)]
     assert run("SELECT * FROM token_transactions ORDER BY user_id, created_at") == books
     assert run("SELECT clerk_id, device_id, erased_at IS NULL FROM users") == [
         (None, None, False)] * 2
@@ -428,5 +428,5 @@ def test_erasing_an_account_with_devices_and_holds(run, user):
     assert run("SELECT user_id FROM user_tokens WHERE closed_at IS NULL") == []
     assert run(CAPTURE, account, ours, None, new_id(), None) == []
     expire(run, ours, theirs)
-    assert run("SELECT sweep_holds(10)") == [(1,)], "they do not stay pending for ever"
+    assert run("SELECT hold_sweep(10)") == [(1,)], "they do not stay pending for ever"
     assert run("SELECT sum(held) FROM user_tokens") == [(0,)]

@@ -17,7 +17,7 @@ WRITERS = 16
 STEPS_EACH = 120
 MANY = ("SELECT place, outcome, balance FROM ledger_post_flight(%s::uuid[], %s::uuid[], %s, %s, %s,"
         " %s::bigint[])")
-ERASE = "SELECT erased FROM erase_user(%s)"
+ERASE = "SELECT erased FROM user_erase(%s)"
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ KEYED = {
     "hold": "SELECT outcome FROM hold_create(%(user)s, %(key)s, 1, 60, NULL, 7)",
     "capture": "SELECT outcome FROM hold_capture(%(user)s, %(hold)s, 1, %(key)s, 7)",
     "reverse": "SELECT outcome FROM ledger_reverse(%(user)s, %(user)s, %(entry)s, %(key)s, 7)",
-    "bonus": "SELECT outcome FROM claim_daily_bonus(%(user)s, %(key)s, 7)",
-    "usage": "SELECT outcome FROM record_usage(%(user)s, %(key)s, 'download', '', false, 7)",
-    "generation": "SELECT outcome FROM record_generation(%(user)s, %(key)s, 'u', NULL, NULL, NULL,"
+    "bonus": "SELECT outcome FROM token_claim_bonus(%(user)s, %(key)s, 7)",
+    "usage": "SELECT outcome FROM usage_record(%(user)s, %(key)s, 'download', '', false, 7)",
+    "generation": "SELECT outcome FROM generation_record(%(user)s, %(key)s, 'u', NULL, NULL, NULL,"
                   " '', false, 7)",
 }
 
@@ -182,9 +182,9 @@ def test_the_sweep_waits_for_nobody(run, user, open_session):
     expire(run, *holds)
     worker.begin()
     post(worker.run, user, -1)  # frees the expired one itself
-    assert run("SELECT sweep_holds(10)") == [(1,)]
+    assert run("SELECT hold_sweep(10)") == [(1,)]
     worker.commit()
-    assert run("SELECT sweep_holds(10)") == [(0,)]
+    assert run("SELECT hold_sweep(10)") == [(0,)]
     assert run("SELECT sum(held) FROM user_tokens") == [(0,)]
 
 
@@ -386,7 +386,7 @@ class Writer:
 
     def bonus(self, user, ident, key):
         self.run("UPDATE user_tokens SET last_bonus_date = NULL WHERE user_id = %s", user)
-        self.note("bonus", self.run("SELECT outcome FROM claim_daily_bonus(%s, %s, %s)", user,
+        self.note("bonus", self.run("SELECT outcome FROM token_claim_bonus(%s, %s, %s)", user,
                                     ident, key))
 
     def many(self, *_):
@@ -395,7 +395,7 @@ class Writer:
                  ["bonus", "generation", "bonus"], ["text"] * 3, [0, 7, 0])
 
     def sweep(self, *_):
-        self.run("SELECT sweep_holds(100)")
+        self.run("SELECT hold_sweep(100)")
 
     def expire(self, *_):
         """A hold expires: its time, and the account's next one, in one transaction."""

@@ -6,7 +6,7 @@ from tests.support.movements import books, post, status
 from tests.support.payment_rows import Payments, call, provider_id
 from tests.support.sessions import at_once, new_id, numbered, open_account, query_text, sessions
 
-ERASE = "SELECT erased FROM erase_user(%s)"
+ERASE = "SELECT erased FROM user_erase(%s)"
 LIMIT = 2**31 - 1
 APPLY = ("SELECT outcome, kind FROM payment_apply(%s, %s, %s, %s, '99.00', 'RUB', false, false,"
          " NULL, NULL, NULL)")

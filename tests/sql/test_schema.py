@@ -1,30 +1,18 @@
-"""sql/schema.sql alone and the migrations give the identical schema."""
+"""The schema is what is written down, and comes back when something of it was dropped."""
 
 import glob
 import os
-import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
 
 from tests.support.postgres import bootstrap
-from tests.support.process import REPOSITORY
+from tests.support.process import REPOSITORY, wait_until
 from tests.support.schema_catalog import assert_same_catalog, catalog
+from tests.support.schema_print import schema_text
 
 SCHEMA = os.path.join(REPOSITORY, "sql", "schema.sql")
-
-
-def run_schema_file(url):
-    """Applies sql/schema.sql as an operator does. Returns the finished process."""
-    return subprocess.run(
-        ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", SCHEMA, url],
-        capture_output=True, text=True, check=False)
-
-
-def apply_schema_file(url):
-    """Applies sql/schema.sql, which has to succeed and say nothing."""
-    done = run_schema_file(url)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.fixture
@@ -33,49 +21,18 @@ def init_db(binaries):
     return os.path.join(binaries, "init-db")
 
 
-def test_schema_file_equals_migrations(cluster, template, empty_database):
-    apply_schema_file(empty_database)
-    assert_same_catalog(catalog(cluster, cluster.url(template)), catalog(cluster, empty_database),
-                        ("sql/migrations", "sql/schema.sql"))
+def test_the_printed_schema_is_the_one_that_is_made(cluster, template):
+    """scripts/print-schema prints it again."""
+    with open(SCHEMA, encoding="utf-8") as file:
+        assert file.read() == schema_text(cluster, cluster.url(template))
 
 
-def test_schema_file_twice_changes_nothing(cluster, empty_database):
-    apply_schema_file(empty_database)
-    cluster.query(empty_database, "UPDATE plans SET price = 1 WHERE plan = 'pro'")
-    cluster.query(empty_database, "INSERT INTO users (device_id) VALUES ('device_of_a_rerun_01')")
-    before = catalog(cluster, empty_database)
-    apply_schema_file(empty_database)
-    assert_same_catalog(before, catalog(cluster, empty_database))
-    assert cluster.value(empty_database, "SELECT balance FROM user_tokens") == 5
-
-
-def test_schema_file_on_a_migrated_database_changes_nothing(cluster, database):
-    before = catalog(cluster, database)
-    apply_schema_file(database)
-    assert_same_catalog(before, catalog(cluster, database))
-
-
-def test_bootstrap_after_schema_file_only_records(cluster, empty_database, init_db):
-    apply_schema_file(empty_database)
-    before = catalog(cluster, empty_database)
-    cluster.query(empty_database, "INSERT INTO users (device_id) VALUES ('device_of_a_rerun_01')")
-    bootstrap(empty_database, init_db)
-    assert_same_catalog(before, catalog(cluster, empty_database))
-    recorded = cluster.query(empty_database,
+def test_the_record_has_every_file(cluster, database):
+    recorded = cluster.query(database,
                              "SELECT version, name FROM schema_migrations ORDER BY version")
     files = sorted(glob.glob(os.path.join(REPOSITORY, "sql", "migrations", "*.sql")))
     names = [os.path.basename(name)[:-len(".sql")] for name in files]
     assert [f"{version:04}_{name}" for version, name in recorded] == names
-    assert cluster.query(empty_database, "SELECT balance FROM user_tokens") == [(5,)]
-
-
-def test_schema_file_refuses_an_original_database(cluster, empty_database):
-    """Its tables need adoption, which is the handlers' work; nothing is changed."""
-    cluster.query(empty_database, "CREATE TABLE users (id uuid PRIMARY KEY, device_id text)")
-    before = catalog(cluster, empty_database)
-    done = run_schema_file(empty_database)
-    assert done.returncode != 0 and "init-db" in done.stderr
-    assert_same_catalog(before, catalog(cluster, empty_database))
 
 
 def test_migrations_again_change_nothing(cluster, database, init_db):
@@ -93,20 +50,20 @@ LEDGER_KEY = """
 
 
 @pytest.mark.parametrize("view, key", [(False, ["id", "user_id"]), (True, ["user_id", "id"])])
-def test_the_ledger_of_the_version_before(cluster, database, init_db, view, key):
+def test_a_ledger_keyed_by_user(cluster, database, init_db, view, key):
     """Its key turns round, unless something of the operator's hangs on it."""
     cluster.query(database, "ALTER TABLE token_transactions DROP CONSTRAINT token_transactions_pkey,"
                             " ADD CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id)")
     if view:
         cluster.query(database, "CREATE VIEW spent AS SELECT user_id, id, amount"
                                 " FROM token_transactions GROUP BY user_id, id")
-    cluster.query(database, "DELETE FROM schema_migrations WHERE version = 8")
+    cluster.query(database, "DELETE FROM schema_migrations")
     bootstrap(database, init_db)
     assert cluster.query(database, LEDGER_KEY) == [(key,)]
 
 
 def test_a_repair_beside_a_view_of_the_ledger(cluster, database, init_db):
-    """The third migration cannot turn the key back, and what it makes instead goes again."""
+    """The view keeps the key, which is the right one."""
     cluster.query(database, "CREATE VIEW spent AS SELECT user_id, id, amount"
                             " FROM token_transactions GROUP BY user_id, id")
     before = catalog(cluster, database)
@@ -125,7 +82,8 @@ TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_log
 
 def test_the_list_of_tables_is_complete(cluster, database):
     found = cluster.query(database, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    assert {row[0] for row in found} == {*TABLES, "schema_migrations"}
+    assert {row[0] for row in found} == {*TABLES, "schema_migrations",
+                                       "schema_functions"}
 
 
 def dropped(cluster, database, init_db, table):
@@ -168,7 +126,7 @@ def test_a_linked_device_stays_linked(cluster, database, init_db, table):
     cluster.query(database, "INSERT INTO user_identities VALUES"
                             " ('device:device_of_a_linked_one', %s), ('clerk:user_linked', %s)",
                   (device, account))
-    cluster.query(database, "SELECT link_device(%s, %s, gen_random_uuid(), gen_random_uuid())",
+    cluster.query(database, "SELECT device_link(%s, %s, gen_random_uuid(), gen_random_uuid())",
                   (account, device))
     dropped(cluster, database, init_db, table)
     assert cluster.query(database, "SELECT DISTINCT user_id::text FROM user_identities") == [
@@ -200,12 +158,26 @@ def test_a_dropped_column_of_the_ledger_comes_back(cluster, database, init_db):
         cluster.query(database, "UPDATE token_transactions SET balance_after = 6")
 
 
-def test_nobody_is_opened_without_a_bonus_half_way(cluster, empty_database):
-    """Between the first and the third migration an insert fails as a schema error does."""
-    path = os.path.join(REPOSITORY, "sql", "migrations", "0001_baseline.sql")
-    with open(path, encoding="utf-8") as file, cluster.connect(empty_database) as connection:
-        cursor = connection.cursor()
-        cursor.execute(file.read())
-        with pytest.raises(Exception) as caught:
-            cursor.execute("INSERT INTO users (device_id) VALUES ('device_of_a_racer_0001')")
-    assert caught.value.pgcode == "42P01"
+def test_nobody_sees_a_part_of_the_schema(cluster, empty_database, init_db):
+    """Tables, functions and triggers come at once: others see all of it or nothing."""
+    with cluster.connect(empty_database, autocommit=False) as blocker:
+        # One of the last functions: the bootstrap has made nearly everything when it waits for it.
+        blocker.cursor().execute("CREATE FUNCTION user_erase(p_user_id uuid)"
+                                 " RETURNS TABLE (erased boolean)"
+                                 " LANGUAGE plpgsql AS 'BEGIN END'")
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(bootstrap, empty_database, init_db)
+            try:
+                wait_until(lambda: cluster.value(empty_database, """
+                    SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'
+                    AND datname = current_database()"""), 10, "the bootstrap waits")
+                seen = cluster.query(empty_database, """
+                    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                    UNION ALL
+                    SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace""")
+                assert seen == []
+            finally:
+                blocker.rollback()
+            running.result()
+    cluster.query(empty_database, "INSERT INTO users (device_id) VALUES ('device_of_the_first')")
+    assert cluster.query(empty_database, "SELECT balance FROM user_tokens") == [(5,)]

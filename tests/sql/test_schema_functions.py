@@ -73,10 +73,10 @@ def test_a_failed_sign_up_leaves_nothing(cluster, database, run):
         assert run(f"SELECT * FROM {table}") == []
 
 
-# --- claim_daily_bonus ---
+# --- token_claim_bonus ---
 
-CLAIM = "SELECT outcome, tokens_awarded, balance FROM claim_daily_bonus(%s, %s, NULL)"
-CLAIM_KEYED = "SELECT outcome, tokens_awarded, balance FROM claim_daily_bonus(%s, %s, %s)"
+CLAIM = "SELECT outcome, tokens_awarded, balance FROM token_claim_bonus(%s, %s, NULL)"
+CLAIM_KEYED = "SELECT outcome, tokens_awarded, balance FROM token_claim_bonus(%s, %s, %s)"
 
 
 def test_bonus_is_claimed_once_a_day(run, user):
@@ -150,7 +150,7 @@ def test_bonus_stops_at_the_largest_balance(run, user):
 
 def test_claim_of_nobody_and_of_an_erased_account(run, user):
     assert run(CLAIM, new_id(), new_id()) == []
-    run("SELECT erased FROM erase_user(%s)", user)
+    run("SELECT erased FROM user_erase(%s)", user)
     assert run(CLAIM, user, new_id()) == []
 
 
@@ -168,10 +168,10 @@ def test_one_claim_sent_many_times_at_once(cluster, database, run, user):
     assert len(ledger(run, user)[1]) == 2
 
 
-# --- record_usage ---
+# --- usage_record ---
 
 USAGE = ("SELECT outcome, used, usage_limit, reset_at"
-         " FROM record_usage(%s, %s, %s, %s, false, NULL)")
+         " FROM usage_record(%s, %s, %s, %s, false, NULL)")
 USAGE_BY_ADDRESS = USAGE.replace("false", "true")
 USAGE_KEYED = USAGE.replace("NULL", "%s")
 
@@ -259,7 +259,7 @@ def test_usage_of_an_address_at_once(cluster, database, run):
 
 def test_usage_of_nobody_and_of_an_erased_account(run, user):
     assert run(USAGE, new_id(), new_id(), "download", None) == []
-    run("SELECT erased FROM erase_user(%s)", user)
+    run("SELECT erased FROM user_erase(%s)", user)
     assert run(USAGE, user, new_id(), "download", None) == []
 
 
@@ -276,10 +276,10 @@ def test_usage_at_once(cluster, database, run, user):
     assert run("SELECT count(*) FROM usage_logs") == [(10,)]
 
 
-# --- record_generation ---
+# --- generation_record ---
 
 GENERATION = ("SELECT outcome, used, usage_limit, created_at FROM"
-              " record_generation(%s, %s, %s, %s, %s, %s, %s, false, NULL)")
+              " generation_record(%s, %s, %s, %s, %s, %s, %s, false, NULL)")
 GENERATION_KEYED = GENERATION.replace("NULL", "%s")
 
 
@@ -333,7 +333,7 @@ def test_generations_at_once(cluster, database, run, user):
     assert run("SELECT count(*) FROM generations") == [(10,)]
 
 
-# --- erase_user ---
+# --- user_erase ---
 
 def fill_account(run, user):
     """Gives the account a row of everything."""
@@ -346,7 +346,7 @@ def fill_account(run, user):
 def test_erasing_keeps_the_books(run, user):
     fill_account(run, user)
     before = ledger(run, user)
-    assert run("SELECT erased FROM erase_user(%s)", user) == [(True,)]
+    assert run("SELECT erased FROM user_erase(%s)", user) == [(True,)]
     assert ledger(run, user) == before
     assert run("SELECT id, clerk_id, device_id, email, erased_at IS NOT NULL FROM users") == [
         (user, None, None, None, True)]
@@ -357,23 +357,23 @@ def test_erasing_keeps_the_books(run, user):
 
 
 def test_erasing_again_changes_nothing(run, user):
-    run("SELECT erased FROM erase_user(%s)", user)
+    run("SELECT erased FROM user_erase(%s)", user)
     erased_at = run("SELECT erased_at FROM users")
-    assert run("SELECT erased FROM erase_user(%s)", user) == [(True,)]
+    assert run("SELECT erased FROM user_erase(%s)", user) == [(True,)]
     assert run("SELECT erased_at FROM users") == erased_at
-    assert run("SELECT erased FROM erase_user(%s)", new_id()) == [(False,)]
+    assert run("SELECT erased FROM user_erase(%s)", new_id()) == [(False,)]
 
 
 def test_erasing_one_leaves_the_others(run, user):
     other = open_account(run, device_id="device_of_somebody_else_1")
     run(GENERATION, other, new_id(), "url", None, None, None, None)
-    run("SELECT erased FROM erase_user(%s)", user)
+    run("SELECT erased FROM user_erase(%s)", user)
     assert run("SELECT id FROM users WHERE erased_at IS NULL") == [(other,)]
     assert run("SELECT user_id FROM generations") == [(other,)]
 
 
 def test_the_same_device_opens_a_new_account(run, user):
-    run("SELECT erased FROM erase_user(%s)", user)
+    run("SELECT erased FROM user_erase(%s)", user)
     again = open_account(run, device_id="device_of_the_function_test")
     assert again != user and ledger(run, again)[0] == 5
 

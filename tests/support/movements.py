@@ -12,7 +12,7 @@ HOLD = "SELECT outcome, balance, held FROM hold_create(%s, %s, %s, %s, %s, %s)"
 CAPTURE = "SELECT outcome, balance FROM hold_capture(%s, %s, %s, %s, %s)"
 RELEASE = "SELECT outcome, balance FROM hold_release(%s, %s)"
 REVERSE = "SELECT outcome, balance, reversal_id FROM ledger_reverse(%s, %s, %s, %s, %s)"
-LINK = "SELECT outcome, moved_tokens FROM link_device(%s, %s, %s, %s)"
+LINK = "SELECT outcome, moved_tokens FROM device_link(%s, %s, %s, %s)"
 
 # Accounts whose held tokens or next expiry are not what the rows of their holds say.
 WRONG_HOLDS = """

@@ -4,7 +4,7 @@
     assert_same_catalog(expected, found)
 
 A catalog is a sorted list of lines, one a table, column, constraint, index, function, trigger, view
-or reference row. The handlers' record of migrations is left out.
+or reference row. The handlers' records of migrations and functions are left out.
 """
 
 import difflib
@@ -20,13 +20,14 @@ QUERIES = (
        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
        LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm')
-         AND c.relname <> 'schema_migrations'""",
+         AND c.relname NOT IN ('schema_migrations', 'schema_functions')""",
     """SELECT format('constraint %s %s: %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
        FROM pg_constraint
        WHERE connamespace = 'public'::regnamespace AND conrelid <> 0
-         AND conrelid IS DISTINCT FROM to_regclass('schema_migrations')""",
+         AND conrelid::regclass::text NOT IN ('schema_migrations', 'schema_functions')""",
     """SELECT format('index %s: %s', indexname, indexdef) FROM pg_indexes
-       WHERE schemaname = 'public' AND tablename <> 'schema_migrations'""",
+       WHERE schemaname = 'public'
+         AND tablename NOT IN ('schema_migrations', 'schema_functions')""",
     """SELECT format('function %s returns %s, %s %s%s%s: %s', oid::regprocedure,
                      pg_get_function_result(oid), provolatile,
                      CASE WHEN prosecdef THEN 'definer ' ELSE '' END, proconfig,

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/digest.h"
+#include "database/function.h"
 #include "database/migration.h"
 #include "database/statement.h"
 
@@ -38,6 +39,34 @@ static void test_migrations(void **state)
         assert_int_equal(migration->version, i + 1);
         assert_true(migration->name[0] != '\0' && migration->name[0] != '_');
         assert_true(text_is_utf8(text_from(migration->text)));
+    }
+}
+
+/* By name, each once; the declaration is what stands before LANGUAGE. */
+static void test_functions(void **state)
+{
+    (void)state;
+    assert_true(FUNCTION_COUNT > 1);
+    for (size_t i = 0; i < FUNCTION_COUNT; i++) {
+        char digest[2 * DIGEST_BYTES + 1];
+        const struct function *function = &FUNCTIONS[i];
+        hexadecimal(text_from(function->text), digest);
+        assert_string_equal(function->digest, digest);
+        assert_true(i == 0 || strcmp(FUNCTIONS[i - 1].name, function->name) < 0);
+        const char *bare = strncmp(function->declaration, "public.", 7) == 0
+                               ? function->declaration + 7
+                               : function->declaration;
+        size_t length = strlen(function->name);
+        assert_memory_equal(bare, function->name, length);
+        assert_int_equal(bare[length], '(');
+        assert_non_null(strstr(bare, ") RETURNS "));
+        assert_null(strstr(bare, "LANGUAGE"));
+        assert_null(strpbrk(bare, "\n$"));
+        assert_null(strstr(bare, "  "));
+        char created[128];
+        snprintf(created, sizeof(created), "CREATE OR REPLACE FUNCTION %.*s(",
+                 (int)(bare + length - function->declaration), function->declaration);
+        assert_non_null(strstr(function->text, created));
     }
 }
 
@@ -104,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migrations),
+        cmocka_unit_test(test_functions),
         cmocka_unit_test(test_queries),
         cmocka_unit_test(test_declarations),
     };
