@@ -46,6 +46,7 @@ LDFLAGS += -pthread $(LDFLAGS_$(MODE))
 
 COMMON_SOURCES := $(wildcard common/*/*.c)
 HANDLER_SOURCES := $(wildcard handlers/*.c)
+WORKER_SOURCES := $(wildcard workers/*.c)
 TOOL_SOURCES := $(wildcard tools/*.c)
 SUPERVISOR_SOURCES := $(wildcard supervisor/*.c)
 UNIT_SOURCES := $(wildcard tests/unit/*.c tests/unit/*/*.c)
@@ -58,6 +59,7 @@ GENERATED := $(OUT)/gen/queries.h $(addprefix $(OUT)/gen/,queries.c migrations.c
 COMMON_OBJECTS := $(COMMON_SOURCES:%.c=$(OUT)/obj/%.o) \
 	$(patsubst %,$(OUT)/obj/gen/%.o,queries migrations functions)
 HANDLERS := $(HANDLER_SOURCES:handlers/%.c=$(OUT)/bin/%)
+WORKERS := $(WORKER_SOURCES:workers/%.c=$(OUT)/bin/%)
 TOOLS := $(TOOL_SOURCES:tools/%.c=$(OUT)/bin/%)
 SUPERVISOR := $(OUT)/bin/supervisor
 # All but its main function: what its unit tests link.
@@ -69,11 +71,11 @@ DRIVERS := $(OUT)/tests/clerk/verify $(OUT)/tests/bench/bare
 FAILING_MALLOC := $(if $(filter release,$(MODE)),$(OUT)/tests/fault/failing_malloc.so)
 
 .PHONY: all help handlers unit check clean
-all: $(HANDLERS) $(TOOLS) $(SUPERVISOR)
+all: $(HANDLERS) $(WORKERS) $(TOOLS) $(SUPERVISOR)
 
 help:
 	@echo 'make [MODE=release|asan|tsan|fuzz] [WERROR=1] [all|unit|fuzz|clean]'
-	@echo '  all    the library, every handler of handlers/*.c and the supervisor, in build/MODE/bin'
+	@echo '  all    the library, every handler, worker and tool, and the supervisor, in build/MODE/bin'
 	@echo '  unit   the unit tests, in build/MODE/tests/unit'
 	@echo '  fuzz   the fuzzing drivers, in build/MODE/tests/fuzz'
 	@echo '  clean  removes build/'
@@ -110,6 +112,10 @@ $(OUT)/bin/supervisor: $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.o) $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+$(WORKERS): $(OUT)/bin/%: $(OUT)/obj/workers/%.o $(LIBRARY)
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
 $(TOOLS): $(OUT)/bin/%: $(OUT)/obj/tools/%.o $(LIBRARY)
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
@@ -165,5 +171,5 @@ clean:
 
 .SECONDARY:
 -include $(COMMON_OBJECTS:.o=.d) $(HANDLER_SOURCES:%.c=$(OUT)/obj/%.d) \
-	$(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) $(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) \
+	$(WORKER_SOURCES:%.c=$(OUT)/obj/%.d) $(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) $(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) \
 	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(FAILING_MALLOC:.so=.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)

@@ -1,9 +1,7 @@
 /* /api/generations: the history of generated images. */
-#include "http/body.h"
-#include "http/page.h"
-#include "endpoint/caller.h"
-#include "process/handler_main.h"
+#include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "http/page.h"
 #include "services/generation_service.h"
 #include "services/usage_service.h"
 
@@ -23,21 +21,18 @@ static void write_generation(struct json_writer *json, const struct generation *
     json_end_object(json);
 }
 
-static enum error list_generations(struct app *app, struct request *request,
-                                   struct response *response)
+static enum error list_generations(struct call *call)
 {
-    struct account account;
+    struct response *response = call->response;
     struct page page;
     struct generation_list list = {.count = 0};
     int64_t total = -1;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = page_read(request, response, &page);
+    enum error err = page_read(call->request, response, &page);
     if (err)
         return err;
     total = page.before.total;
-    err = generation_service_list(app, &account, page.before.created_at, &page.before.id,
-                                  page.limit + 1, &list, &total);
+    err = generation_service_list(call->app, &call->account, page.before.created_at,
+                                  &page.before.id, page.limit + 1, &list, &total);
     if (err)
         return err;
     bool more = list.count == (size_t)page.limit + 1;
@@ -83,31 +78,25 @@ static enum error read_draft(const struct body *body, struct new_generation *ret
     return err;
 }
 
-static enum error create_generation(struct app *app, struct request *request,
-                                    struct response *response)
+static enum error create_generation(struct call *call)
 {
-    struct account account;
-    struct body *body = NULL;
-    struct new_generation draft = {.ip_address = request->client_address};
+    struct response *response = call->response;
+    struct new_generation draft = {
+        .ip_address = call->request->client_address,
+        .by_address = call->account.identity.kind == IDENTITY_DEVICE,
+    };
     struct generation generation;
     struct usage_outcome usage = {.used = 0};
-    struct operation_key key;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = read_draft(body, &draft);
+    enum error err = read_draft(call->body, &draft);
     if (err)
-        goto out;
-    draft.by_address = account.identity.kind == IDENTITY_DEVICE;
-    err = generation_service_record(app, &account, &draft, &key, &generation, &usage);
+        return err;
+    err = generation_service_record(call->app, &call->account, &draft, &call->key, &generation,
+                                    &usage);
     if (err == ERROR_RATE_LIMITED)
         err =
             response_rate_limited(response, usage.usage_limit, usage_service_wait_seconds(&usage));
     if (err)
-        goto out;
+        return err;
     response_rate_limit(response, usage.usage_limit, usage.usage_limit - usage.used,
                         usage_service_wait_seconds(&usage));
     idempotency_replayed(response, usage.result == USAGE_REPLAYED);
@@ -115,40 +104,31 @@ static enum error create_generation(struct app *app, struct request *request,
     json_key(json, "generation");
     write_generation(json, &generation);
     response_data_end(response);
-out:
-    body_free(body);
-    return err;
-}
-
-static enum error delete_generation(struct app *app, struct request *request,
-                                    struct response *response)
-{
-    struct account account;
-    struct uuid id;
-    enum error err = caller_resolve(app, request, &account);
-    if (err)
-        return err;
-    if (!uuid_parse(request->id, &id))
-        return response_invalid(response, ERROR_INVALID_PARAMETER, "id", "expected a uuid");
-    err = generation_service_delete(app, &account, &id);
-    if (err)
-        return err;
-    response_empty(response, 204);
     return ERROR_OK;
 }
 
-int main(void)
+static enum error delete_generation(struct call *call)
+{
+    enum error err = generation_service_delete(call->app, &call->account, &call->id);
+    if (err)
+        return err;
+    response_empty(call->response, 204);
+    return ERROR_OK;
+}
+
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/generations", .run = list_generations},
-        {"POST", "/api/generations", .run = create_generation},
-        {"DELETE", "/api/generations/{id}", .run = delete_generation},
+        {"GET", "/api/generations", .access = ACCESS_ACCOUNT, .run = list_generations},
+        {"POST", "/api/generations", .access = ACCESS_ACCOUNT, .idempotent = true, .body = true,
+         .run = create_generation},
+        {"DELETE", "/api/generations/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_UUID,
+         .run = delete_generation},
     };
     static const struct handler HANDLER = {
         .name = "generations",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

@@ -2,8 +2,8 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "endpoint/handler.h"
 #include "observe/metrics.h"
-#include "process/handler_main.h"
 #include "services/system_service.h"
 
 /* All series of one name together; gauges are left to /metrics. */
@@ -79,18 +79,18 @@ static void write_checks(struct json_writer *json, const struct health_report *r
     json_end_object(json);
 }
 
-static enum error get_health(struct app *app, struct request *request, struct response *response)
+static enum error get_health(struct call *call)
 {
     char buffer[16];
     struct text wanted;
     struct health_report report;
-    enum error err = request_query(request, "metrics", buffer, sizeof(buffer), &wanted);
+    enum error err = request_query(
+        call->request, &(struct query_field){"metrics", buffer, sizeof(buffer)}, &wanted);
     if (err)
-        return response_invalid(response, err, "metrics", "expected true or false");
-    system_service_health(app, &report);
-    response_header(response, "Cache-Control", "no-store");
+        return response_invalid(call->response, err, "metrics", "expected true or false");
+    system_service_health(call->app, &report);
     struct json_writer *json =
-        response_json(response, report.overall == HEALTH_UNHEALTHY ? 503 : 200);
+        response_json(call->response, report.overall == HEALTH_UNHEALTHY ? 503 : 200);
     json_begin_object(json);
     json_member_boolean(json, "success", report.overall != HEALTH_UNHEALTHY);
     json_key(json, "data");
@@ -99,34 +99,33 @@ static enum error get_health(struct app *app, struct request *request, struct re
     json_member_time(json, "timestamp", clock_unix_us());
     write_checks(json, &report);
     if (text_equal(wanted, TEXT_LITERAL("true")))
-        write_metrics(json, app->metrics);
+        write_metrics(json, call->app->metrics);
     json_end_object(json);
     json_end_object(json);
     return ERROR_OK;
 }
 
-static enum error get_live(struct app *app, struct request *request, struct response *response)
+static enum error get_live(struct call *call)
 {
-    (void)app;
-    (void)request;
-    response_header(response, "Cache-Control", "no-store");
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_member_string(json, "status", "alive");
-    response_data_end(response);
+    response_data_end(call->response);
     return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/health", .run = get_health},
-        {"GET", "/api/health/live", .run = get_live},
+        {"GET", "/api/health", .access = ACCESS_PUBLIC, .cache_control = "no-store",
+         .run = get_health},
+        {"GET", "/api/health/live", .access = ACCESS_PUBLIC, .cache_control = "no-store",
+         .run = get_live},
     };
     static const struct handler HANDLER = {
         .name = "health",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
+        .needs = APP_NEEDS_DATABASE,
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_OPTIONAL};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

@@ -4,36 +4,13 @@
 #include "base/blocking.h"
 #include "base/clock.h"
 #include "base/public_id.h"
-#include "http/body.h"
+#include "endpoint/entry_json.h"
+#include "endpoint/handler.h"
+#include "endpoint/idempotency.h"
 #include "http/page.h"
 #include "observe/log.h"
-#include "endpoint/entry_json.h"
-#include "process/handler_main.h"
-#include "endpoint/idempotency.h"
 #include "services/ledger_service.h"
-#include "services/service_key_service.h"
 #include "services/token_service.h"
-
-/* Who calls, with what key: the first thing every route needs. */
-struct ledger_call {
-    struct service_caller caller;
-    struct operation_key key;
-};
-
-static enum error begin(struct app *app, const struct request *request, struct response *response,
-                        enum service_scope scope, struct ledger_call *ret_call)
-{
-    struct text key;
-    enum error err = request_service_key(request, &key);
-    if (!err)
-        err = service_key_service_identify(app, key, &ret_call->caller);
-    if (err)
-        return err;
-    if (!service_key_service_allows(&ret_call->caller, scope))
-        return ERROR_FORBIDDEN;
-    response_header(response, "Cache-Control", "no-store");
-    return idempotency_read(request, response, text_from(ret_call->caller.scope), &ret_call->key);
-}
 
 static enum error read_order(const struct body *body, struct response *response,
                              struct ledger_order *ret_order)
@@ -98,29 +75,26 @@ static enum error answer_movement(struct response *response, int status, enum er
 /* A spend or a grant that no thread waits for. */
 struct posting {
     struct task task; /* first: what is left to do, when that may wait */
-    struct app *app;
-    struct exchange *exchange;
-    struct body *body; /* owned; the texts of the order are borrowed from it */
-    struct ledger_order order;
-    struct ledger_call call;
+    struct call *call;
+    struct ledger_order order; /* texts borrowed from the call's body */
     struct ledger_post post;
 };
 
 static void end_posting(struct posting *posting, enum error err)
 {
-    struct exchange *exchange = posting->exchange;
-    body_free(posting->body);
+    struct call *call = posting->call;
     free(posting);
-    router_answer(exchange, err);
+    call_answer(call, err);
 }
 
 static void finish_posting(struct task *task)
 {
     struct posting *posting = (struct posting *)task;
+    struct call *call = posting->call;
     struct ledger_answer answer;
-    log_set_request_id(posting->exchange->request->request_id);
-    enum error err = ledger_service_post_finish(posting->app, &posting->post, &answer);
-    end_posting(posting, answer_movement(posting->exchange->response, 201, err, &answer));
+    log_set_request_id(call->request->request_id);
+    enum error err = ledger_service_post_finish(call->app, &posting->post, &answer);
+    end_posting(posting, answer_movement(call->response, 201, err, &answer));
 }
 
 static void posted(void *context)
@@ -130,39 +104,32 @@ static void posted(void *context)
         finish_posting(&posting->task);
 }
 
-static void post(struct app *app, struct exchange *exchange, bool grant)
+static void post(struct call *call, bool grant)
 {
-    struct request *request = exchange->request;
-    struct response *response = exchange->response;
     struct posting *posting = malloc(sizeof(*posting));
     if (!posting) {
-        router_answer(exchange, ERROR_NO_MEMORY);
+        call_answer(call, ERROR_NO_MEMORY);
         return;
     }
-    *posting = (struct posting){.task.run = finish_posting, .app = app, .exchange = exchange};
-    enum error err = begin(app, request, response,
-                           grant ? SERVICE_SCOPE_GRANT : SERVICE_SCOPE_SPEND, &posting->call);
+    *posting = (struct posting){.task.run = finish_posting, .call = call};
+    enum error err = read_order(call->body, call->response, &posting->order);
     if (!err)
-        err = body_parse(request, response, &posting->body);
+        err = read_kind(call->body, grant, &posting->order);
     if (!err)
-        err = read_order(posting->body, response, &posting->order);
-    if (!err)
-        err = read_kind(posting->body, grant, &posting->order);
-    if (!err)
-        err = ledger_service_post_start(app, &posting->order, &posting->call.key, &posting->post,
+        err = ledger_service_post_start(call->app, &posting->order, &call->key, &posting->post,
                                         posted, posting);
     if (err)
         end_posting(posting, err);
 }
 
-static void spend(struct app *app, struct exchange *exchange)
+static void spend(struct call *call)
 {
-    post(app, exchange, false);
+    post(call, false);
 }
 
-static void grant(struct app *app, struct exchange *exchange)
+static void grant(struct call *call)
 {
-    post(app, exchange, true);
+    post(call, true);
 }
 
 static void write_hold(struct response *response, const struct ledger_hold *hold)
@@ -178,103 +145,62 @@ static void write_hold(struct response *response, const struct ledger_hold *hold
     response_data_end(response);
 }
 
-static enum error create_hold(struct app *app, struct request *request, struct response *response)
+static enum error create_hold(struct call *call)
 {
     static const struct body_int_rule TTL = {
         .name = "ttlSeconds", .required = true, .least = 1, .most = HOLD_SECONDS_MAX};
-    struct ledger_call call;
     struct ledger_order order = {.amount = 0};
     struct ledger_hold hold = {.balance = 0};
-    struct body *body = NULL;
     int64_t ttl = 0;
-    enum error err = begin(app, request, response, SERVICE_SCOPE_HOLD, &call);
+    enum error err = read_order(call->body, call->response, &order);
     if (!err)
-        err = body_parse(request, response, &body);
+        err = body_int(call->body, &TTL, &ttl, NULL);
     if (!err)
-        err = read_order(body, response, &order);
-    if (!err)
-        err = body_int(body, &TTL, &ttl, NULL);
-    if (!err)
-        err = ledger_service_hold(app, &order, (int32_t)ttl, &call.key, &hold);
+        err = ledger_service_hold(call->app, &order, (int32_t)ttl, &call->key, &hold);
     if (err == ERROR_INSUFFICIENT_TOKENS) {
-        response->has_balance = true;
-        response->balance = hold.balance;
+        call->response->has_balance = true;
+        call->response->balance = hold.balance;
     }
     if (!err)
-        write_hold(response, &hold);
-    body_free(body);
+        write_hold(call->response, &hold);
     return err;
 }
 
-/* The id of the path; one that is not of the right form names nothing. */
-static enum error read_id(const struct request *request, struct uuid *ret_user_id,
-                          struct uuid *ret_id)
-{
-    return public_id_parse(request->id, ret_user_id, ret_id) ? ERROR_OK : ERROR_NOT_FOUND;
-}
-
-static enum error capture_hold(struct app *app, struct request *request, struct response *response)
+static enum error capture_hold(struct call *call)
 {
     static const struct body_int_rule AMOUNT = {.name = "amount", .least = 1, .most = INT32_MAX};
-    struct ledger_call call;
     struct ledger_answer answer;
-    struct uuid user_id;
-    struct uuid hold_id;
-    struct body *body = NULL;
     int64_t amount = 0;
     bool there = false;
-    enum error err = begin(app, request, response, SERVICE_SCOPE_HOLD, &call);
-    if (!err)
-        err = read_id(request, &user_id, &hold_id);
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = body_int(body, &AMOUNT, &amount, &there);
-    if (!err) {
-        int32_t part = (int32_t)amount;
-        err = ledger_service_capture(app, &user_id, &hold_id, there ? &part : NULL, &call.key,
-                                     &answer);
-        if (err == ERROR_INVALID_FIELD)
-            err = response_invalid(response, err, "amount", "expected at most the hold");
-        else
-            err = answer_movement(response, 200, err, &answer);
-    }
-    body_free(body);
-    return err;
-}
-
-static enum error release_hold(struct app *app, struct request *request, struct response *response)
-{
-    struct ledger_call call;
-    struct ledger_answer answer;
-    struct uuid user_id;
-    struct uuid hold_id;
-    enum error err = begin(app, request, response, SERVICE_SCOPE_HOLD, &call);
-    if (!err)
-        err = read_id(request, &user_id, &hold_id);
-    if (!err)
-        err = ledger_service_release(app, &user_id, &hold_id, &answer);
+    enum error err = body_int(call->body, &AMOUNT, &amount, &there);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    int32_t part = (int32_t)amount;
+    err = ledger_service_capture(call->app, &call->user_id, &call->id, there ? &part : NULL,
+                                 &call->key, &answer);
+    if (err == ERROR_INVALID_FIELD)
+        return response_invalid(call->response, err, "amount", "expected at most the hold");
+    return answer_movement(call->response, 200, err, &answer);
+}
+
+static enum error release_hold(struct call *call)
+{
+    struct ledger_answer answer;
+    enum error err = ledger_service_release(call->app, &call->user_id, &call->id, &answer);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "balance", answer.balance);
-    response_data_end(response);
+    response_data_end(call->response);
     return ERROR_OK;
 }
 
-static enum error reverse(struct app *app, struct request *request, struct response *response)
+static enum error reverse(struct call *call)
 {
-    struct ledger_call call;
     struct ledger_answer answer = {.balance = 0};
-    struct uuid user_id;
-    struct uuid entry_id;
-    enum error err = begin(app, request, response, SERVICE_SCOPE_REVERSE, &call);
-    if (!err)
-        err = read_id(request, &user_id, &entry_id);
-    if (err)
-        return err;
-    err = ledger_service_reverse(app, &user_id, &entry_id, &call.key, &answer);
-    return answer_movement(response, 201, err, &answer);
+    enum error err =
+        ledger_service_reverse(call->app, &call->user_id, &call->id, &call->key, &answer);
+    return answer_movement(call->response, 201, err, &answer);
 }
 
 /* One operation of a batch. What is wrong with it is its own result. */
@@ -287,8 +213,15 @@ struct batch_item {
     size_t place; /* in the flight */
 };
 
-static enum error read_item(struct ledger_call *call, const struct request *request,
-                            struct batch_item *item, struct ledger_item *ret_item)
+/* All of them, with what is sent to the database of those that could be read. */
+struct batch {
+    struct batch_item *items;
+    struct ledger_item *flight;
+    size_t count;
+};
+
+static enum error read_item(const struct call *call, struct batch_item *item,
+                            struct ledger_item *ret_item)
 {
     static const struct body_text_rule OPERATION = {
         .name = "operationId", .required = true, .bytes_max = IDEMPOTENCY_KEY_BYTES_MAX};
@@ -303,14 +236,13 @@ static enum error read_item(struct ledger_call *call, const struct request *requ
     if (err)
         return err;
     bool granting = text_equal(kind, TEXT_LITERAL("grant"));
-    if (!service_key_service_allows(&call->caller,
+    if (!service_key_service_allows(&call->service,
                                     granting ? SERVICE_SCOPE_GRANT : SERVICE_SCOPE_SPEND))
         return ERROR_FORBIDDEN;
     err = read_kind(item->body, granting, &ret_item->order);
     if (err)
         return err;
-    return idempotency_for_operation(request, text_from(call->caller.scope), item->operation_id,
-                                     item->body, &ret_item->key);
+    return idempotency_for_operation(call, item->operation_id, item->body, &ret_item->key);
 }
 
 static void write_item(struct json_writer *json, const struct batch_item *item,
@@ -332,103 +264,84 @@ static void write_item(struct json_writer *json, const struct batch_item *item,
     json_end_object(json);
 }
 
-static void write_batch(struct response *response, const struct batch_item *items, size_t count,
-                        const struct ledger_item *flight)
+static void write_batch(struct response *response, const struct batch *batch)
 {
     struct json_writer *json = response_data(response, 200);
     json_key(json, "results");
     json_begin_array(json);
-    for (size_t i = 0; i < count; i++)
-        write_item(json, &items[i], &flight[items[i].place]);
+    for (size_t i = 0; i < batch->count; i++)
+        write_item(json, &batch->items[i], &batch->flight[batch->items[i].place]);
     json_end_array(json);
     response_data_end(response);
 }
 
-static enum error run_batch(struct app *app, const struct request *request,
-                            struct ledger_call *call, const struct body *body,
-                            struct batch_item *items, struct ledger_item *flight, size_t count)
+static enum error run_batch(const struct call *call, struct batch *batch)
 {
     size_t flying = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct batch_item *item = &items[i];
+    for (size_t i = 0; i < batch->count; i++) {
+        struct batch_item *item = &batch->items[i];
         const struct body_element element = {.array = "operations", .index = i};
-        item->err = body_array_object(body, &element, &item->problems, &item->body);
+        item->err = body_array_object(call->body, &element, &item->problems, &item->body);
         if (!item->err)
-            item->err = read_item(call, request, item, &flight[flying]);
+            item->err = read_item(call, item, &batch->flight[flying]);
         /* Nothing was done yet: better all of it again than some without a name. */
         if (item->err == ERROR_NO_MEMORY)
             return ERROR_NO_MEMORY;
         item->ready = !item->err;
         item->place = item->ready ? flying++ : 0;
     }
-    return flying > 0 ? ledger_service_post_many(app, flight, flying) : ERROR_OK;
+    return flying > 0 ? ledger_service_post_many(call->app, batch->flight, flying) : ERROR_OK;
 }
 
-static enum error batch(struct app *app, struct request *request, struct response *response)
+static enum error post_batch(struct call *call)
 {
-    struct ledger_call call;
-    struct body *body = NULL;
-    struct batch_item *items = NULL;
-    struct ledger_item *flight = NULL;
-    size_t count = 0;
-    enum error err = begin(app, request, response, SERVICE_SCOPE_SPEND, &call);
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = body_array(body, "operations", &count);
-    if (!err && count == 0)
-        err = response_invalid(response, ERROR_INVALID_FIELD, "operations",
+    struct batch batch = {.count = 0};
+    enum error err = body_array(call->body, "operations", &batch.count);
+    if (!err && batch.count == 0)
+        err = response_invalid(call->response, ERROR_INVALID_FIELD, "operations",
                                "expected 1 to 1000 operations");
-    if (!err && count > BATCH_OPERATIONS_MAX)
+    if (!err && batch.count > BATCH_OPERATIONS_MAX)
         err = ERROR_BATCH_TOO_LARGE;
     if (err)
-        goto out;
-    items = calloc(count, sizeof(*items));
-    flight = calloc(count, sizeof(*flight));
-    err = items && flight ? run_batch(app, request, &call, body, items, flight, count)
-                          : ERROR_NO_MEMORY;
+        return err;
+    batch.items = calloc(batch.count, sizeof(*batch.items));
+    batch.flight = calloc(batch.count, sizeof(*batch.flight));
+    err = batch.items && batch.flight ? run_batch(call, &batch) : ERROR_NO_MEMORY;
     if (!err)
-        write_batch(response, items, count, flight);
-out:
-    for (size_t i = 0; items && i < count; i++)
-        body_free(items[i].body);
-    free(items);
-    free(flight);
-    body_free(body);
+        write_batch(call->response, &batch);
+    for (size_t i = 0; batch.items && i < batch.count; i++)
+        body_free(batch.items[i].body);
+    free(batch.items);
+    free(batch.flight);
     return err;
 }
 
-static enum error read_at(const struct request *request, struct response *response, int64_t *ret_at,
-                          bool *ret_there)
+static enum error read_at(const struct call *call, int64_t *ret_at, bool *ret_there)
 {
     char buffer[64];
     struct text value;
-    enum error err = request_query(request, "at", buffer, sizeof(buffer), &value);
+    enum error err =
+        request_query(call->request, &(struct query_field){"at", buffer, sizeof(buffer)}, &value);
     if (err || (value.data && !clock_parse_time(value, ret_at)))
-        return response_invalid(response, ERROR_INVALID_PARAMETER, "at",
+        return response_invalid(call->response, ERROR_INVALID_PARAMETER, "at",
                                 "expected a time such as 2026-01-31T10:00:00Z or a date");
     *ret_there = value.data != NULL;
     return ERROR_OK;
 }
 
-static enum error get_account(struct app *app, struct request *request, struct response *response)
+static enum error get_account(struct call *call)
 {
-    struct ledger_call call;
-    struct account account;
+    struct account account = {.user_id = call->user_id};
     struct ledger_account balance;
     struct transaction_list list = {.count = 0};
     struct page page;
     int64_t at = INT64_MAX - 1;
     bool past = false;
-    enum error err = begin(app, request, response, SERVICE_SCOPE_READ, &call);
-    if (!err && !uuid_parse(request->id, &account.user_id))
-        err = ERROR_USER_NOT_FOUND;
+    enum error err = read_at(call, &at, &past);
     if (!err)
-        err = read_at(request, response, &at, &past);
+        err = page_read(call->request, call->response, &page);
     if (!err)
-        err = page_read(request, response, &page);
-    if (!err)
-        err = ledger_service_account(app, &account.user_id, past ? &at : NULL, &balance);
+        err = ledger_service_account(call->app, &call->user_id, past ? &at : NULL, &balance);
     if (err)
         return err;
     struct transaction_filter filter = {
@@ -438,29 +351,26 @@ static enum error get_account(struct app *app, struct request *request, struct r
         .from = INT64_MIN,
         .to = at + 1, /* exclusive */
     };
-    err = token_service_transactions(app, &account, &filter, &list);
+    err = token_service_transactions(call->app, &account, &filter, &list);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "balance", balance.balance);
     json_member_int(json, "held", balance.held);
     entry_json_page(json, "entries", &list, page.limit);
-    response_data_end(response);
+    response_data_end(call->response);
     transaction_list_done(&list);
     return ERROR_OK;
 }
 
-static enum error verify(struct app *app, struct request *request, struct response *response)
+static enum error verify(struct call *call)
 {
-    struct ledger_call call;
     struct ledger_totals totals;
     struct ledger_mismatch_list list = {.count = 0};
-    enum error err = begin(app, request, response, SERVICE_SCOPE_VERIFY, &call);
-    if (!err)
-        err = ledger_service_verify(app, &totals, &list);
+    enum error err = ledger_service_verify(call->app, &totals, &list);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "accounts", totals.accounts);
     json_member_int(json, "entries", totals.entries);
     json_key(json, "mismatches");
@@ -477,7 +387,7 @@ static enum error verify(struct app *app, struct request *request, struct respon
         json_end_object(json);
     }
     json_end_array(json);
-    response_data_end(response);
+    response_data_end(call->response);
     ledger_mismatch_list_done(&list);
     return ERROR_OK;
 }
@@ -489,18 +399,26 @@ static void sweep(struct app *app)
         return;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"POST", "/api/ledger/spend", .start = spend},
-        {"POST", "/api/ledger/grant", .start = grant},
-        {"POST", "/api/ledger/holds", .run = create_hold},
-        {"POST", "/api/ledger/holds/{id}/capture", .run = capture_hold},
-        {"POST", "/api/ledger/holds/{id}/release", .run = release_hold},
-        {"POST", "/api/ledger/transactions/{id}/reverse", .run = reverse},
-        {"POST", "/api/ledger/batch", .run = batch, .body_max = BATCH_BODY_BYTES_MAX},
-        {"GET", "/api/ledger/users/{id}", .run = get_account},
-        {"GET", "/api/ledger/verify", .run = verify},
+        {"POST", "/api/ledger/spend", .access = ACCESS_SERVICE_SPEND, .idempotent = true,
+         .body = true, .start = spend},
+        {"POST", "/api/ledger/grant", .access = ACCESS_SERVICE_GRANT, .idempotent = true,
+         .body = true, .start = grant},
+        {"POST", "/api/ledger/holds", .access = ACCESS_SERVICE_HOLD, .idempotent = true,
+         .body = true, .run = create_hold},
+        {"POST", "/api/ledger/holds/{id}/capture", .access = ACCESS_SERVICE_HOLD,
+         .idempotent = true, .id = ROUTE_ID_PUBLIC, .body = true, .run = capture_hold},
+        {"POST", "/api/ledger/holds/{id}/release", .access = ACCESS_SERVICE_HOLD,
+         .idempotent = true, .id = ROUTE_ID_PUBLIC, .run = release_hold},
+        {"POST", "/api/ledger/transactions/{id}/reverse", .access = ACCESS_SERVICE_REVERSE,
+         .idempotent = true, .id = ROUTE_ID_PUBLIC, .run = reverse},
+        {"POST", "/api/ledger/batch", .access = ACCESS_SERVICE_SPEND, .idempotent = true,
+         .body = true, .body_max = BATCH_BODY_BYTES_MAX, .run = post_batch},
+        {"GET", "/api/ledger/users/{id}", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
+         .run = get_account},
+        {"GET", "/api/ledger/verify", .access = ACCESS_SERVICE_VERIFY, .run = verify},
     };
     static const struct handler HANDLER = {
         .name = "ledger",
@@ -509,6 +427,5 @@ int main(void)
         .background = sweep,
         .background_interval_ms = SWEEP_INTERVAL_MS,
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

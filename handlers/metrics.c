@@ -1,8 +1,8 @@
 /* /metrics: counters and timings of all handlers, for Prometheus. nginx serves it to loopback only.
  */
 #include "cache/cache.h"
+#include "endpoint/handler.h"
 #include "observe/metrics.h"
-#include "process/handler_main.h"
 
 static void set_cache_metrics(struct app *app)
 {
@@ -27,28 +27,28 @@ static void set_cache_metrics(struct app *app)
         metric_set(metrics_series(app->metrics, series[i].name, ""), series[i].value);
 }
 
-static enum error get_metrics(struct app *app, struct request *request, struct response *response)
+static enum error get_metrics(struct call *call)
 {
-    (void)request;
-    if (!app->metrics)
+    struct metrics *metrics = call->app->metrics;
+    if (!metrics)
         return ERROR_INTERNAL;
-    set_cache_metrics(app);
+    set_cache_metrics(call->app);
     /* prometheus.io/docs/instrumenting/exposition_formats: version 0.0.4 of the text format. */
-    metrics_render(app->metrics,
-                   response_plain(response, 200, "text/plain; version=0.0.4; charset=utf-8"));
+    metrics_render(metrics,
+                   response_plain(call->response, 200, "text/plain; version=0.0.4; charset=utf-8"));
     return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/metrics", .run = get_metrics},
+        {"GET", "/metrics", .access = ACCESS_LOOPBACK, .run = get_metrics},
     };
     static const struct handler HANDLER = {
         .name = "metrics",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
+        .needs = APP_NEEDS_NOTHING,
     };
-    static const struct app_needs NEEDS = {.cache = APP_CACHE_OPTIONAL};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

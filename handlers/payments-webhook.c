@@ -3,10 +3,7 @@
  * one is believed but which object to ask the provider for, and even that only from its addresses.
  * Any answer but 200 makes it come again, for a day.
  */
-#include "base/config.h"
-#include "base/networks.h"
-#include "observe/log.h"
-#include "process/handler_main.h"
+#include "endpoint/handler.h"
 #include "services/notification_service.h"
 
 static enum error describe(struct response *response, enum error err)
@@ -30,33 +27,26 @@ static void acknowledge(struct response *response, enum settlement settlement)
     json_end_object(json);
 }
 
-static enum error receive(struct app *app, struct request *request, struct response *response)
+static enum error receive(struct call *call)
 {
     enum settlement settlement;
-    /* nginx asks the same; this holds whatever stands in front. */
-    if (!networks_contain(text_from(app->config->yookassa_webhook_networks),
-                          request->client_address)) {
-        log_event(app->log, LOG_WARNING, "notification from a foreign address",
-                  LOG_TEXT("address", request->client_address));
-        return ERROR_FORBIDDEN;
-    }
-    enum error err = notification_service_receive(app, buffer_text(&request->body), &settlement);
+    enum error err =
+        notification_service_receive(call->app, buffer_text(&call->request->body), &settlement);
     if (err)
-        return describe(response, err);
-    acknowledge(response, settlement);
+        return describe(call->response, err);
+    acknowledge(call->response, settlement);
     return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"POST", "/api/payments/webhook", .run = receive},
+        {"POST", "/api/payments/webhook", .access = ACCESS_PROVIDER, .run = receive},
     };
     static const struct handler HANDLER = {
         .name = "payments-webhook",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

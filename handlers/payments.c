@@ -1,56 +1,40 @@
 /* /api/payments: packages of tokens bought by the caller; refunds by the operator. */
 #include "base/public_id.h"
-#include "http/body.h"
-#include "http/page.h"
-#include "endpoint/caller.h"
-#include "process/handler_main.h"
+#include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
 #include "endpoint/payment_form.h"
+#include "http/page.h"
 #include "services/payment_service.h"
 #include "services/refund_service.h"
-#include "services/service_key_service.h"
 
 enum { PACKAGE_BYTES_MAX = 50 }; /* token_packages.name */
 
-static enum error read_order(const struct app *app, const struct body *body,
-                             struct response *response, struct payment_order *ret_order)
+static enum error read_order(const struct call *call, struct payment_order *ret_order)
 {
     static const struct body_text_rule PACKAGE = {.name = "package", .bytes_max = BODY_BYTES_MAX};
-    enum error err = body_text(body, &PACKAGE, &ret_order->package);
+    enum error err = body_text(call->body, &PACKAGE, &ret_order->package);
     if (!err && (ret_order->package.len == 0 || ret_order->package.len > PACKAGE_BYTES_MAX))
         err = ERROR_INVALID_PACKAGE;
     if (!err)
-        err = payment_form_return_url(app, body, response, &ret_order->return_url);
+        err = payment_form_return_url(call, &ret_order->return_url);
     if (!err)
-        err = payment_form_receipt_email(body, response, &ret_order->receipt_email);
+        err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
 }
 
-static enum error create(struct app *app, struct request *request, struct response *response)
+static enum error create(struct call *call)
 {
-    struct account account;
-    struct operation_key key;
     struct payment_order order;
     struct payment_answer answer;
-    struct body *body = NULL;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err && !app->yookassa)
-        err = ERROR_PAYMENTS_NOT_CONFIGURED;
-    if (!err)
-        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = read_order(app, body, response, &order);
-    if (!err) {
-        order.key = &key;
-        err = payment_service_create(app, &account, &order, &answer);
-        err = payment_form_failure(response, err);
-    }
-    if (!err)
-        payment_form_answer(response, &answer);
-    body_free(body);
-    return err;
+    enum error err = read_order(call, &order);
+    if (err)
+        return err;
+    order.key = &call->key;
+    err = payment_service_create(call->app, &call->account, &order, &answer);
+    if (err)
+        return payment_form_failure(call->response, err);
+    payment_form_answer(call->response, &answer);
+    return ERROR_OK;
 }
 
 static void write_optional(struct json_writer *json, const char *name, bool there, int64_t value)
@@ -81,46 +65,35 @@ static void write_payment(struct json_writer *json, const struct payment *paymen
     json_end_object(json);
 }
 
-static enum error get_payment(struct app *app, struct request *request, struct response *response)
+static enum error get_payment(struct call *call)
 {
-    struct account account;
-    struct uuid user_id;
-    struct uuid id;
     struct payment_list list = {.count = 0};
-    enum error err = caller_resolve(app, request, &account);
-    if (!err && !public_id_parse(request->id, &user_id, &id))
-        err = ERROR_NOT_FOUND;
     /* Among the caller's own: a payment of a device that was linked is the account's now. */
-    if (!err)
-        err = payment_service_get(app, &account, &id, &list);
+    enum error err = payment_service_get(call->app, &call->account, &call->id, &list);
     if (err)
         return err;
-    response_header(response, "Cache-Control", "no-store");
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_key(json, "payment");
     write_payment(json, &list.items[0]);
-    response_data_end(response);
+    response_data_end(call->response);
     payment_list_done(&list);
     return ERROR_OK;
 }
 
-static enum error list_payments(struct app *app, struct request *request, struct response *response)
+static enum error list_payments(struct call *call)
 {
-    struct account account;
+    struct response *response = call->response;
     struct page page;
     struct payment_list list = {.count = 0};
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = page_read(request, response, &page);
+    enum error err = page_read(call->request, response, &page);
     if (!err) {
         const struct row_page wanted = {page.before.created_at, page.before.id, page.limit + 1};
-        err = payment_service_list(app, &account, &wanted, &list);
+        err = payment_service_list(call->app, &call->account, &wanted, &list);
     }
     if (err)
         return err;
     bool more = list.count == (size_t)page.limit + 1;
     size_t count = more ? list.count - 1 : list.count;
-    response_header(response, "Cache-Control", "no-store");
     struct json_writer *json = response_data(response, 200);
     json_key(json, "payments");
     json_begin_array(json);
@@ -139,18 +112,6 @@ static enum error list_payments(struct app *app, struct request *request, struct
 }
 
 /* --- refunds --- */
-
-static enum error read_operator(struct app *app, const struct request *request,
-                                struct service_caller *ret_caller)
-{
-    struct text key;
-    enum error err = request_service_key(request, &key);
-    if (!err)
-        err = service_key_service_identify(app, key, ret_caller);
-    if (!err && !service_key_service_allows(ret_caller, SERVICE_SCOPE_REFUND))
-        err = ERROR_FORBIDDEN;
-    return err;
-}
 
 static void write_refund(struct response *response, const struct refund_answer *refund)
 {
@@ -175,51 +136,38 @@ static enum error refund_failure(struct response *response, enum error err)
     return payment_form_failure(response, err);
 }
 
-static enum error refund(struct app *app, struct request *request, struct response *response)
+static enum error refund(struct call *call)
 {
     static const struct body_text_rule AMOUNT = {.name = "amount", .bytes_max = 15};
-    struct service_caller caller;
-    struct operation_key key;
-    struct refund_order order = {.amount = {NULL, 0}};
+    struct refund_order order = {.payment = {call->user_id, call->id}, .key = &call->key};
     struct refund_answer answer;
-    struct body *body = NULL;
-    enum error err = read_operator(app, request, &caller);
-    if (!err && !app->yookassa)
-        err = ERROR_PAYMENTS_NOT_CONFIGURED;
+    enum error err = body_text(call->body, &AMOUNT, &order.amount);
     if (!err)
-        err = idempotency_read(request, response, text_from(caller.scope), &key);
-    if (!err && !public_id_parse(request->id, &order.payment.user_id, &order.payment.id))
-        err = ERROR_NOT_FOUND;
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = body_text(body, &AMOUNT, &order.amount);
-    if (!err)
-        err = payment_form_receipt_email(body, response, &order.receipt_email);
-    if (!err) {
-        order.key = &key;
-        err = refund_service_create(app, &order, &answer);
-        err = refund_failure(response, err);
-    }
-    if (!err)
-        write_refund(response, &answer);
-    body_free(body);
-    return err;
+        err = payment_form_receipt_email(call, &order.receipt_email);
+    if (err)
+        return err;
+    err = refund_service_create(call->app, &order, &answer);
+    if (err)
+        return refund_failure(call->response, err);
+    write_refund(call->response, &answer);
+    return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/payments", .run = list_payments},
-        {"POST", "/api/payments/create", .run = create},
-        {"GET", "/api/payments/{id}", .run = get_payment},
-        {"POST", "/api/payments/{id}/refund", .run = refund},
+        {"GET", "/api/payments", .access = ACCESS_ACCOUNT, .run = list_payments},
+        {"POST", "/api/payments/create", .access = ACCESS_ACCOUNT, .payments = true,
+         .idempotent = true, .body = true, .run = create},
+        {"GET", "/api/payments/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_PUBLIC,
+         .run = get_payment},
+        {"POST", "/api/payments/{id}/refund", .access = ACCESS_SERVICE_REFUND, .payments = true,
+         .idempotent = true, .id = ROUTE_ID_PUBLIC, .body = true, .run = refund},
     };
     static const struct handler HANDLER = {
         .name = "payments",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

@@ -1,7 +1,5 @@
 /* /api/subscriptions: plans by the month. */
-#include "http/body.h"
-#include "endpoint/caller.h"
-#include "process/handler_main.h"
+#include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
 #include "endpoint/payment_form.h"
 #include "services/subscription_service.h"
@@ -36,38 +34,32 @@ static void write_subscription(struct json_writer *json, const struct subscripti
     json_end_object(json);
 }
 
-static enum error list_subscriptions(struct app *app, struct request *request,
-                                     struct response *response)
+static enum error list_subscriptions(struct call *call)
 {
-    struct account account;
     struct subscription_list list = {.count = 0};
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = subscription_service_list(app, &account, &list);
+    enum error err = subscription_service_list(call->app, &call->account, &list);
     if (err)
         return err;
-    response_header(response, "Cache-Control", "no-store");
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_key(json, "subscriptions");
     json_begin_array(json);
     for (size_t i = 0; i < list.count; i++)
         write_subscription(json, &list.items[i]);
     json_end_array(json);
-    response_data_end(response);
+    response_data_end(call->response);
     subscription_list_done(&list);
     return ERROR_OK;
 }
 
-static enum error read_order(const struct app *app, const struct body *body,
-                             struct response *response, struct subscription_order *ret_order)
+static enum error read_order(const struct call *call, struct subscription_order *ret_order)
 {
     static const struct body_text_rule PLAN = {
         .name = "plan", .required = true, .bytes_max = PLAN_BYTES_MAX};
-    enum error err = body_text(body, &PLAN, &ret_order->plan);
+    enum error err = body_text(call->body, &PLAN, &ret_order->plan);
     if (!err)
-        err = payment_form_return_url(app, body, response, &ret_order->return_url);
+        err = payment_form_return_url(call, &ret_order->return_url);
     if (!err)
-        err = payment_form_receipt_email(body, response, &ret_order->receipt_email);
+        err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
 }
 
@@ -88,64 +80,50 @@ static enum error create_failure(struct response *response, enum error err)
     return payment_form_failure(response, err);
 }
 
-static enum error create(struct app *app, struct request *request, struct response *response)
+static enum error create(struct call *call)
 {
-    struct account account;
-    struct operation_key key;
     struct subscription_order order;
     struct subscription_answer answer;
-    struct body *body = NULL;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err && !app->yookassa)
-        err = ERROR_PAYMENTS_NOT_CONFIGURED;
-    if (!err)
-        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
-    if (!err)
-        err = body_parse(request, response, &body);
-    if (!err)
-        err = read_order(app, body, response, &order);
-    if (!err) {
-        order.key = &key;
-        err = subscription_service_create(app, &account, &order, &answer);
-        err = create_failure(response, err);
-    }
-    if (!err && answer.resumed)
-        write_resumed(response);
-    else if (!err)
-        payment_form_answer(response, &answer.payment);
-    body_free(body);
-    return err;
-}
-
-static enum error cancel(struct app *app, struct request *request, struct response *response)
-{
-    struct account account;
-    struct subscription_list list = {.count = 0};
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = subscription_service_cancel(app, &account, &list);
+    enum error err = read_order(call, &order);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    order.key = &call->key;
+    err = subscription_service_create(call->app, &call->account, &order, &answer);
+    if (err)
+        return create_failure(call->response, err);
+    if (answer.resumed)
+        write_resumed(call->response);
+    else
+        payment_form_answer(call->response, &answer.payment);
+    return ERROR_OK;
+}
+
+static enum error cancel(struct call *call)
+{
+    struct subscription_list list = {.count = 0};
+    enum error err = subscription_service_cancel(call->app, &call->account, &list);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(call->response, 200);
     json_key(json, "subscription");
     write_subscription(json, &list.items[0]);
-    response_data_end(response);
+    response_data_end(call->response);
     subscription_list_done(&list);
     return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/subscriptions", .run = list_subscriptions},
-        {"POST", "/api/subscriptions", .run = create},
-        {"DELETE", "/api/subscriptions", .run = cancel},
+        {"GET", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = list_subscriptions},
+        {"POST", "/api/subscriptions", .access = ACCESS_ACCOUNT, .payments = true,
+         .idempotent = true, .body = true, .run = create},
+        {"DELETE", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = cancel},
     };
     static const struct handler HANDLER = {
         .name = "subscriptions",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

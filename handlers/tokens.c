@@ -2,17 +2,17 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "http/page.h"
-#include "endpoint/caller.h"
 #include "endpoint/entry_json.h"
-#include "process/handler_main.h"
+#include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "http/page.h"
 #include "services/token_service.h"
 
-static void forbid_caching(struct response *response)
+/* To the letter what clients of the original backend got; the caches of HTTP/1.0 as well. */
+static const char NOT_CACHED[] = "no-store, no-cache, must-revalidate, proxy-revalidate";
+
+static void forbid_old_caches(struct response *response)
 {
-    response_header(response, "Cache-Control",
-                    "no-store, no-cache, must-revalidate, proxy-revalidate");
     response_header(response, "Pragma", "no-cache");
     response_header(response, "Expires", "0");
 }
@@ -32,16 +32,14 @@ static void write_free_generations(struct json_writer *json, const struct token_
     json_end_object(json);
 }
 
-static enum error get_balance(struct app *app, struct request *request, struct response *response)
+static enum error get_balance(struct call *call)
 {
-    struct account account;
+    struct response *response = call->response;
     struct token_status status;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = token_service_status(app, &account, &status);
+    enum error err = token_service_status(call->app, &call->account, &status);
     if (err)
         return err;
-    forbid_caching(response);
+    forbid_old_caches(response);
     struct json_writer *json = response_data(response, 200);
     json_member_int(json, "balance", status.balance);
     if (status.has_last_bonus_date)
@@ -58,23 +56,18 @@ static enum error get_balance(struct app *app, struct request *request, struct r
     return ERROR_OK;
 }
 
-static enum error claim_bonus(struct app *app, struct request *request, struct response *response)
+static enum error claim_bonus(struct call *call)
 {
-    struct account account;
+    struct response *response = call->response;
     struct token_bonus bonus;
-    struct operation_key key;
     char message[96];
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = idempotency_read(request, response, TEXT_LITERAL("user"), &key);
-    if (!err)
-        err = token_service_claim_bonus(app, &account, &key, &bonus);
+    enum error err = token_service_claim_bonus(call->app, &call->account, &call->key, &bonus);
     if (err)
         return err;
     snprintf(message, sizeof(message),
-             request->english ? "Tokens received: %d" : "Получено токенов: %d",
+             call->request->english ? "Tokens received: %d" : "Получено токенов: %d",
              bonus.tokens_awarded);
-    forbid_caching(response);
+    forbid_old_caches(response);
     idempotency_replayed(response, bonus.outcome == BONUS_REPLAYED);
     struct json_writer *json = response_data(response, 200);
     json_member_int(json, "tokensAwarded", bonus.tokens_awarded);
@@ -85,25 +78,32 @@ static enum error claim_bonus(struct app *app, struct request *request, struct r
 }
 
 /* A time of the query string into ret_time, which keeps its value without one. */
-static enum error read_time(const struct request *request, struct response *response,
-                            const char *name, int64_t *ret_time)
+static enum error read_time(const struct call *call, const char *name, int64_t *ret_time)
 {
     char buffer[64];
     struct text value;
-    enum error err = request_query(request, name, buffer, sizeof(buffer), &value);
+    enum error err =
+        request_query(call->request, &(struct query_field){name, buffer, sizeof(buffer)}, &value);
     if (err || (value.data && !clock_parse_time(value, ret_time)))
-        return response_invalid(response, ERROR_INVALID_PARAMETER, name,
+        return response_invalid(call->response, ERROR_INVALID_PARAMETER, name,
                                 "expected a time such as 2026-01-31T10:00:00Z or a date");
     return ERROR_OK;
 }
 
-static enum error read_filter(const struct request *request, struct response *response,
-                              char *type_buffer, size_t type_size,
+static bool is_type(struct text word)
+{
+    return text_equal(word, TEXT_LITERAL("purchase")) || text_equal(word, TEXT_LITERAL("bonus")) ||
+           text_equal(word, TEXT_LITERAL("generation")) || text_equal(word, TEXT_LITERAL("refund"));
+}
+
+enum { TYPE_SIZE = 32 };
+
+/* ret_filter borrows type. */
+static enum error read_filter(const struct call *call, char type[static TYPE_SIZE],
                               struct transaction_filter *ret_filter)
 {
     struct page page;
-    struct text type;
-    enum error err = page_read(request, response, &page);
+    enum error err = page_read(call->request, call->response, &page);
     if (err)
         return err;
     *ret_filter = (struct transaction_filter){
@@ -113,52 +113,46 @@ static enum error read_filter(const struct request *request, struct response *re
         .from = INT64_MIN,
         .to = INT64_MAX,
     };
-    err = request_query(request, "type", type_buffer, type_size, &type);
-    if (err || (type.data && !text_equal(type, TEXT_LITERAL("purchase")) &&
-                !text_equal(type, TEXT_LITERAL("bonus")) &&
-                !text_equal(type, TEXT_LITERAL("generation")) &&
-                !text_equal(type, TEXT_LITERAL("refund"))))
-        return response_invalid(response, ERROR_INVALID_PARAMETER, "type",
+    err = request_query(call->request, &(struct query_field){"type", type, TYPE_SIZE},
+                        &ret_filter->type);
+    if (err || (ret_filter->type.data && !is_type(ret_filter->type)))
+        return response_invalid(call->response, ERROR_INVALID_PARAMETER, "type",
                                 "expected purchase, bonus, generation or refund");
-    ret_filter->type = type;
-    err = read_time(request, response, "from", &ret_filter->from);
+    err = read_time(call, "from", &ret_filter->from);
     if (!err)
-        err = read_time(request, response, "to", &ret_filter->to);
+        err = read_time(call, "to", &ret_filter->to);
     return err;
 }
 
-static enum error list_transactions(struct app *app, struct request *request,
-                                    struct response *response)
+static enum error list_transactions(struct call *call)
 {
-    struct account account;
     struct transaction_filter filter;
     struct transaction_list list = {.count = 0};
-    char type[32];
-    enum error err = caller_resolve(app, request, &account);
+    char type[TYPE_SIZE];
+    enum error err = read_filter(call, type, &filter);
     if (!err)
-        err = read_filter(request, response, type, sizeof(type), &filter);
-    if (!err)
-        err = token_service_transactions(app, &account, &filter, &list);
+        err = token_service_transactions(call->app, &call->account, &filter, &list);
     if (err)
         return err;
-    entry_json_page(response_data(response, 200), "transactions", &list, filter.limit - 1);
-    response_data_end(response);
+    entry_json_page(response_data(call->response, 200), "transactions", &list, filter.limit - 1);
+    response_data_end(call->response);
     transaction_list_done(&list);
     return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/tokens", .run = get_balance},
-        {"POST", "/api/tokens", .run = claim_bonus},
-        {"GET", "/api/tokens/transactions", .run = list_transactions},
+        {"GET", "/api/tokens", .access = ACCESS_ACCOUNT, .cache_control = NOT_CACHED,
+         .run = get_balance},
+        {"POST", "/api/tokens", .access = ACCESS_ACCOUNT, .idempotent = true,
+         .cache_control = NOT_CACHED, .run = claim_bonus},
+        {"GET", "/api/tokens/transactions", .access = ACCESS_ACCOUNT, .run = list_transactions},
     };
     static const struct handler HANDLER = {
         .name = "tokens",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

@@ -1,7 +1,6 @@
 /* /api/user and /api/stats: profile, statistics, export, erasure. */
 #include "base/public_id.h"
-#include "endpoint/caller.h"
-#include "process/handler_main.h"
+#include "endpoint/handler.h"
 #include "services/link_service.h"
 #include "services/user_service.h"
 
@@ -60,16 +59,13 @@ static void write_limits(struct json_writer *json, const struct user_profile *pr
     json_end_object(json);
 }
 
-static enum error get_profile(struct app *app, struct request *request, struct response *response)
+static enum error get_profile(struct call *call)
 {
-    struct account account;
     struct user_profile profile = {.rows = NULL};
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = user_service_profile(app, &account, &profile);
+    enum error err = user_service_profile(call->app, &call->account, &profile);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     write_account(json, &profile);
     json_member_text(json, "plan", profile.plan);
     json_member_text(json, "status",
@@ -77,28 +73,25 @@ static enum error get_profile(struct app *app, struct request *request, struct r
                                                       : TEXT_LITERAL("active"));
     write_limits(json, &profile);
     write_optional_time(json, "periodEnd", profile.has_period_end, profile.period_end);
-    response_data_end(response);
+    response_data_end(call->response);
     user_profile_done(&profile);
     return ERROR_OK;
 }
 
-static enum error get_stats(struct app *app, struct request *request, struct response *response)
+static enum error get_stats(struct call *call)
 {
-    struct account account;
     struct user_stats stats;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = user_service_stats(app, &account, &stats);
+    enum error err = user_service_stats(call->app, &call->account, &stats);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_key(json, "user");
     json_begin_object(json);
     json_member_int(json, "total_generations", stats.total_generations);
     json_member_int(json, "today_generations", stats.today_generations);
     json_member_int(json, "week_generations", stats.week_generations);
     json_end_object(json);
-    response_data_end(response);
+    response_data_end(call->response);
     return ERROR_OK;
 }
 
@@ -113,7 +106,6 @@ static struct json_writer begin_line(struct export_stream *stream, const char *t
 {
     struct json_writer json;
     if (!stream->out) {
-        response_header(stream->response, "Cache-Control", "no-store");
         response_header(stream->response, "Content-Disposition",
                         "attachment; filename=\"dreamlens-export.jsonl\"");
         stream->out = response_stream(stream->response, "application/x-ndjson");
@@ -246,10 +238,9 @@ static bool export_usage(void *context, const struct usage_entry *entry)
     return end_line(context, &json);
 }
 
-static enum error export_all(struct app *app, struct request *request, struct response *response)
+static enum error export_all(struct call *call)
 {
-    struct account account;
-    struct export_stream stream = {.response = response};
+    struct export_stream stream = {.response = call->response};
     struct export_sink sink = {
         .context = &stream,
         .user = export_user,
@@ -261,9 +252,7 @@ static enum error export_all(struct app *app, struct request *request, struct re
         .transaction = export_transaction,
         .usage = export_usage,
     };
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = user_service_export(app, &account, &sink);
+    enum error err = user_service_export(call->app, &call->account, &sink);
     if (err)
         return err;
     int64_t lines = stream.lines;
@@ -273,55 +262,45 @@ static enum error export_all(struct app *app, struct request *request, struct re
     return ERROR_OK;
 }
 
-static enum error erase(struct app *app, struct request *request, struct response *response)
+static enum error erase(struct call *call)
 {
-    struct account account;
-    enum error err = caller_resolve(app, request, &account);
-    if (!err)
-        err = user_service_erase(app, &account);
+    enum error err = user_service_erase(call->app, &call->account);
     if (err)
         return err;
-    response_empty(response, 204);
+    response_empty(call->response, 204);
     return ERROR_OK;
 }
 
-static enum error link_device(struct app *app, struct request *request, struct response *response)
+static enum error link_device(struct call *call)
 {
-    struct account account;
     struct identity device;
     bool moved = false;
-    enum error err = caller_resolve_only(app, request, &account);
-    if (err)
-        return err;
-    if (account.identity.kind != IDENTITY_CLERK)
-        return ERROR_UNAUTHORIZED;
-    if (identity_from_device(request_param(request, "HTTP_X_DEVICE_ID"), &device))
-        return response_invalid(response, ERROR_INVALID_PARAMETER, "X-Device-Id",
+    if (identity_from_device(request_param(call->request, "HTTP_X_DEVICE_ID"), &device))
+        return response_invalid(call->response, ERROR_INVALID_PARAMETER, "X-Device-Id",
                                 "expected device_ and 13 to 248 letters, digits, - or _");
-    err = link_service_link(app, &account, &device, &moved);
+    enum error err = link_service_link(call->app, &call->account, &device, &moved);
     if (err)
         return err;
-    struct json_writer *json = response_data(response, 200);
+    struct json_writer *json = response_data(call->response, 200);
     json_member_boolean(json, "linked", true);
-    response_data_end(response);
+    response_data_end(call->response);
     return ERROR_OK;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/user", .run = get_profile},
-        {"DELETE", "/api/user", .run = erase},
-        {"POST", "/api/user/link", .run = link_device},
-        {"GET", "/api/user/stats", .run = get_stats},
-        {"GET", "/api/stats", .run = get_stats},
-        {"GET", "/api/user/export", .run = export_all},
+        {"GET", "/api/user", .access = ACCESS_ACCOUNT, .run = get_profile},
+        {"DELETE", "/api/user", .access = ACCESS_ACCOUNT, .run = erase},
+        {"POST", "/api/user/link", .access = ACCESS_CLERK, .run = link_device},
+        {"GET", "/api/user/stats", .access = ACCESS_ACCOUNT, .run = get_stats},
+        {"GET", "/api/stats", .access = ACCESS_ACCOUNT, .run = get_stats},
+        {"GET", "/api/user/export", .access = ACCESS_ACCOUNT, .run = export_all},
     };
     static const struct handler HANDLER = {
         .name = "user",
         .routes = ROUTES,
         .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
     };
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    return handler_main(&HANDLER, &NEEDS);
+    return handler_main(&HANDLER, argc, argv);
 }

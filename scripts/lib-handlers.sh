@@ -17,8 +17,8 @@ build() {
         make -C "$REPOSITORY" --no-print-directory -s -j2 MODE="$MODE" 9>&- ||
             die "the build failed (make MODE=$MODE)"
         BIN_SOURCE=$REPOSITORY/build/$MODE/bin
-        # The reconciler is started and restarted like a handler; it leaves its socket alone.
-        for file in "$REPOSITORY"/handlers/*.c "$REPOSITORY"/tools/payments-reconciler.c; do
+        # Workers are started and restarted like handlers; they leave their sockets alone.
+        for file in "$REPOSITORY"/handlers/*.c "$REPOSITORY"/workers/*.c; do
             [ -e "$file" ] && HANDLERS+=("$(basename "$file" .c)")
         done
     fi

@@ -1,6 +1,7 @@
 /*
  * Keys of other back-end services, for the operator (scripts/service-key). Changes are seen by
- * every handler of this host at once. service-key create NAME [SCOPES]   prints the key, once
+ * every handler of this host at once.
+ *   service-key create NAME [SCOPES]   prints the key, once
  *   service-key revoke NAME
  *   service-key list
  */
@@ -63,26 +64,23 @@ static int list(struct app *app)
 
 int main(int argc, char **argv)
 {
-    static const struct app_needs NEEDS = {.database = true, .cache = APP_CACHE_REQUIRED};
-    struct config config;
-    struct app app;
-    char problem[256];
+    struct process process;
+    struct app *app = &process.app;
     int status = EX_USAGE;
     const char *verb = argc > 1 ? argv[1] : "";
-    enum error err = app_open("service-key", &NEEDS, &config, &app, problem);
-    if (err) {
-        fprintf(stderr, "service-key: %s\n", problem);
-        app_close(&app);
+    if (app_open("service-key", APP_NEEDS_ALL, &process)) {
+        fprintf(stderr, "service-key: %s\n", process.problem);
+        app_close(app);
         return EX_CONFIG;
     }
     if (strcmp(verb, "create") == 0 && (argc == 3 || argc == 4))
-        status = create(&app, argv[2], argc == 4 ? argv[3] : "");
+        status = create(app, argv[2], argc == 4 ? argv[3] : "");
     else if (strcmp(verb, "revoke") == 0 && argc == 3)
-        status = revoke(&app, argv[2]);
+        status = revoke(app, argv[2]);
     else if (strcmp(verb, "list") == 0 && argc == 2)
-        status = list(&app);
+        status = list(app);
     else
         fprintf(stderr, "expected: service-key create NAME [SCOPES] | revoke NAME | list\n");
-    app_close(&app);
+    app_close(app);
     return status;
 }

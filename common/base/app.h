@@ -1,5 +1,5 @@
 /*
- * What a handler process is made of. Built once in process/handler_main.c, passed down by pointer,
+ * What a handler process is made of. Built once in process/process_main.c, passed down by pointer,
  * never global. The members are opaque here so that every layer may name the struct.
  */
 #pragma once

@@ -1,11 +1,11 @@
 /*
- * What a thread that serves many requests is told by the code it runs, which does not know it.
+ * Called by whatever is about to wait (the pool of connections, the coalescer, the HTTP client,
+ * Clerk's key set, clock_sleep_ms), so that the thread that serves gives its loop to another one
+ * first (http/leader_followers.h, which sets the hooks; the code that waits does not know it).
  *
- * blocking_begin: what is about to wait says so first, and another thread takes over what this one
- * should not keep meanwhile. Said by the pool of connections, the coalescer, the HTTP client, the
- * key set of Clerk and clock_sleep_ms; whatever waits in another way for more than a moment says it
- * itself. blocking_run: work that may wait, or that another thread may as well do. blocking_defer:
- * work to do meanwhile.
+ * blocking_begin: the caller waits from here on, for more than a moment, or computes for long.
+ * blocking_run: work that may wait, or that another thread may as well do. blocking_defer: work to
+ * do while there is nothing but to wait. Without hooks (tools, workers) all of it does nothing.
  */
 #pragma once
 
@@ -39,6 +39,6 @@ void blocking_set(const struct blocking_hooks *hooks, void *context);
  */
 void blocking_defer(struct task *task);
 
-/* Runs what was deferred, if anything still is. Said by the pool and by connections before they
+/* Runs what was deferred, if anything still is. Called by the pool and by connections before they
  * wait, and by whoever deferred when its own work is done. */
 void blocking_idle(void);

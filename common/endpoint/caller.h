@@ -1,17 +1,11 @@
-/* Who is calling: from a request's headers to an account. The first line of most route functions.
- */
+/* Who is calling: what a route's access asks for, against what the request carries. */
 #pragma once
 
-#include "http/request.h"
-#include "services/account_service.h"
+#include "endpoint/call.h"
 
 /*
- * Also links the device of X-Device-Id to a Clerk account the first time it comes along.
- * ERROR_UNAUTHORIZED without a well-formed identity; else as account_service_resolve.
+ * Fills call->account or call->service, as call->route->access says. ERROR_UNAUTHORIZED without a
+ * well-formed identity, key or secret; ERROR_FORBIDDEN for one that may not; ERROR_NOT_CONFIGURED
+ * without a DB_INIT_SECRET to compare with; else those of account_service_resolve.
  */
-enum error caller_resolve(struct app *app, const struct request *request,
-                          struct account *ret_account) MUST_CHECK;
-
-/* Without the linking, for the endpoint that links. */
-enum error caller_resolve_only(struct app *app, const struct request *request,
-                               struct account *ret_account) MUST_CHECK;
+enum error caller_resolve(struct call *call) MUST_CHECK;

@@ -35,29 +35,32 @@ static enum error hash_request(const struct request *request, struct text body, 
     return err;
 }
 
-enum error idempotency_read(const struct request *request, struct response *response,
-                            struct text scope, struct operation_key *ret_key)
+static struct text scope_of(const struct call *call)
 {
-    struct text key = request_param(request, "HTTP_IDEMPOTENCY_KEY");
-    *ret_key = (struct operation_key){.scope = scope, .key = key};
+    return call->service.scope[0] ? text_from(call->service.scope) : TEXT_LITERAL("user");
+}
+
+enum error idempotency_read(const struct call *call, struct operation_key *ret_key)
+{
+    struct text key = request_param(call->request, "HTTP_IDEMPOTENCY_KEY");
+    *ret_key = (struct operation_key){.scope = scope_of(call), .key = key};
     if (!key.data)
         return ERROR_OK;
     if (!is_visible(key))
-        return response_invalid(response, ERROR_INVALID_PARAMETER, "Idempotency-Key",
+        return response_invalid(call->response, ERROR_INVALID_PARAMETER, "Idempotency-Key",
                                 "expected 1 to 255 visible characters");
-    return hash_request(request, buffer_text(&request->body), &ret_key->request_hash);
+    return hash_request(call->request, buffer_text(&call->request->body), &ret_key->request_hash);
 }
 
-enum error idempotency_for_operation(const struct request *request, struct text scope,
-                                     struct text operation_id, const struct body *operation,
-                                     struct operation_key *ret_key)
+enum error idempotency_for_operation(const struct call *call, struct text operation_id,
+                                     const struct body *operation, struct operation_key *ret_key)
 {
     struct text body;
     enum error err = body_canonical(operation, &body);
     if (err)
         return err;
-    *ret_key = (struct operation_key){.scope = scope, .key = operation_id};
-    return hash_request(request, body, &ret_key->request_hash);
+    *ret_key = (struct operation_key){.scope = scope_of(call), .key = operation_id};
+    return hash_request(call->request, body, &ret_key->request_hash);
 }
 
 void idempotency_replayed(struct response *response, bool replayed)

@@ -4,21 +4,19 @@
  */
 #pragma once
 
-#include "http/body.h"
-#include "http/request.h"
-#include "http/response.h"
 #include "base/operation.h"
+#include "endpoint/call.h"
 
 /*
- * Reads the header and hashes the request. scope: who chose the key; borrowed by ret_key. Without
- * the header ret_key->key is absent. ERROR_INVALID_PARAMETER for a malformed one.
+ * Reads the header and hashes the request. The key belongs to who chose it: the account, or the
+ * service that calls. Texts are borrowed from call. Without the header ret_key->key is absent.
+ * ERROR_INVALID_PARAMETER for a malformed one.
  */
-enum error idempotency_read(const struct request *request, struct response *response,
-                            struct text scope, struct operation_key *ret_key) MUST_CHECK;
+enum error idempotency_read(const struct call *call, struct operation_key *ret_key) MUST_CHECK;
 
 /* The same for one operation of a batch, whose operationId is its key. */
-enum error idempotency_for_operation(const struct request *request, struct text scope,
-                                     struct text operation_id, const struct body *operation,
+enum error idempotency_for_operation(const struct call *call, struct text operation_id,
+                                     const struct body *operation,
                                      struct operation_key *ret_key) MUST_CHECK;
 
 /* Marks an answer that was given before. */

@@ -88,16 +88,17 @@ static struct text default_url(const struct config *config)
     return (struct text){NULL, 0};
 }
 
-enum error payment_form_return_url(const struct app *app, const struct body *body,
-                                   struct response *response, struct text *ret_url)
+enum error payment_form_return_url(const struct call *call, struct text *ret_url)
 {
     static const struct body_text_rule RULE = {.name = "returnUrl", .bytes_max = URL_BYTES_MAX};
     struct text url;
-    enum error err = body_text(body, &RULE, &url);
+    const struct config *config = call->app->config;
+    struct response *response = call->response;
+    enum error err = body_text(call->body, &RULE, &url);
     if (err)
         return err;
     if (!url.data) {
-        *ret_url = default_url(app->config);
+        *ret_url = default_url(config);
         return ret_url->data ? ERROR_OK
                              : response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
                                                 "expected a URL: no default is configured");
@@ -105,7 +106,7 @@ enum error payment_form_return_url(const struct app *app, const struct body *bod
     if (!is_return_url(url))
         return response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
                                 "expected an https URL without blanks");
-    if (!is_allowed(app->config, url))
+    if (!is_allowed(config, url))
         return response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
                                 "expected a URL of an origin that is allowed");
     *ret_url = url;
@@ -128,14 +129,13 @@ static bool is_email(struct text email)
     return ats == 1 && at > 0 && at + 1 < email.len;
 }
 
-enum error payment_form_receipt_email(const struct body *body, struct response *response,
-                                      struct text *ret_email)
+enum error payment_form_receipt_email(const struct call *call, struct text *ret_email)
 {
     static const struct body_text_rule RULE = {.name = "receiptEmail",
                                                .bytes_max = EMAIL_BYTES_MAX};
-    enum error err = body_text(body, &RULE, ret_email);
+    enum error err = body_text(call->body, &RULE, ret_email);
     if (!err && ret_email->data && !is_email(*ret_email))
-        err = response_invalid(response, ERROR_INVALID_FIELD, "receiptEmail",
+        err = response_invalid(call->response, ERROR_INVALID_FIELD, "receiptEmail",
                                "expected an e-mail address");
     return err;
 }

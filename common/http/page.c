@@ -63,13 +63,14 @@ enum error page_read(const struct request *request, struct response *response,
         .before = {.created_at = INT64_MAX, .total = -1},
     };
     memset(ret_page->before.id.bytes, 0xFF, sizeof(ret_page->before.id.bytes));
-    enum error err = request_query(request, "limit", buffer, sizeof(buffer), &value);
+    enum error err =
+        request_query(request, &(struct query_field){"limit", buffer, sizeof(buffer)}, &value);
     if (err ||
         (value.data && (!text_to_int64(value, &limit) || limit < 1 || limit > PAGE_ITEMS_MAX)))
         return response_invalid(response, ERROR_INVALID_PARAMETER, "limit",
                                 "expected a whole number from 1 to 100");
     ret_page->limit = (int32_t)limit;
-    err = request_query(request, "cursor", buffer, sizeof(buffer), &value);
+    err = request_query(request, &(struct query_field){"cursor", buffer, sizeof(buffer)}, &value);
     if (err || (value.data && !decode_cursor(value, &ret_page->before)))
         return response_invalid(response, ERROR_INVALID_PARAMETER, "cursor",
                                 "expected a nextCursor of an earlier answer");

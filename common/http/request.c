@@ -131,7 +131,7 @@ enum error request_identity(const struct request *request, struct clerk *clerk,
 }
 
 /* application/x-www-form-urlencoded: %XX and plus for a blank. False when it does not fit. */
-static bool decode(struct text encoded, char *buffer, size_t size, size_t *ret_len)
+static bool decode(struct text encoded, const struct query_field *field, size_t *ret_len)
 {
     size_t len = 0;
     for (size_t i = 0; i < encoded.len; i++) {
@@ -146,24 +146,24 @@ static bool decode(struct text encoded, char *buffer, size_t size, size_t *ret_l
             c = (char)(high << 4 | low);
             i += 2;
         }
-        if (c == '\0' || len + 1 >= size)
+        if (c == '\0' || len + 1 >= field->size)
             return false;
-        buffer[len++] = c;
+        field->buffer[len++] = c;
     }
-    buffer[len] = '\0';
+    field->buffer[len] = '\0';
     *ret_len = len;
-    return text_is_utf8((struct text){buffer, len});
+    return text_is_utf8((struct text){field->buffer, len});
 }
 
-enum error request_query(const struct request *request, const char *name, char *buffer,
-                         size_t buffer_size, struct text *ret_value)
+enum error request_query(const struct request *request, const struct query_field *field,
+                         struct text *ret_value)
 {
     struct text rest = request->query;
     struct text item;
-    size_t name_len = strlen(name);
+    size_t name_len = strlen(field->name);
     *ret_value = (struct text){NULL, 0};
     while (text_next_item(&rest, '&', &item)) {
-        if (item.len < name_len || memcmp(item.data, name, name_len) != 0)
+        if (item.len < name_len || memcmp(item.data, field->name, name_len) != 0)
             continue;
         struct text value = {item.data + name_len, item.len - name_len};
         if (value.len > 0 && value.data[0] != '=')
@@ -171,9 +171,9 @@ enum error request_query(const struct request *request, const char *name, char *
         if (value.len > 0)
             value = (struct text){value.data + 1, value.len - 1};
         size_t len;
-        if (!decode(value, buffer, buffer_size, &len))
+        if (!decode(value, field, &len))
             return ERROR_INVALID_PARAMETER;
-        *ret_value = (struct text){buffer, len};
+        *ret_value = (struct text){field->buffer, len};
         return ERROR_OK;
     }
     return ERROR_OK;

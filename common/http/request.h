@@ -51,10 +51,17 @@ enum error request_service_key(const struct request *request, struct text *ret_k
 enum error request_identity(const struct request *request, struct clerk *clerk,
                             struct identity *ret_identity) MUST_CHECK;
 
+/* A value of the query string that is asked for, and the room for it, decoded. */
+struct query_field {
+    const char *name;
+    char *buffer;
+    size_t size;
+};
+
 /*
- * A value of the query string, decoded. Returns ERROR_OK with the absent text when name is not
- * there; ERROR_INVALID_PARAMETER when it is badly encoded, not UTF-8, has a NUL, or is longer than
- * buffer. The first of several counts. ret_value borrows buffer.
+ * Reads it. Returns ERROR_OK with the absent text when it is not there; ERROR_INVALID_PARAMETER
+ * when it is badly encoded, not UTF-8, has a NUL, or is longer than the room. The first of several
+ * counts. ret_value borrows the buffer.
  */
-enum error request_query(const struct request *request, const char *name, char *buffer,
-                         size_t buffer_size, struct text *ret_value) MUST_CHECK;
+enum error request_query(const struct request *request, const struct query_field *field,
+                         struct text *ret_value) MUST_CHECK;

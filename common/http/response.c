@@ -36,6 +36,7 @@ void response_begin(struct response *response, const struct transport *transport
     response->transport = transport;
     response->status = 500;
     response->content_type = NULL;
+    response->cache_control = NULL;
     response->streaming = false;
     response->write_failed = false;
     response->field[0] = '\0';
@@ -135,7 +136,7 @@ void response_fail(struct response *response, enum error err, bool english)
         snprintf(seconds, sizeof(seconds), "%d", response->wait_seconds);
         response_header(response, "Retry-After", seconds);
     }
-    response_header(response, "Cache-Control", "no-store");
+    response->cache_control = "no-store";
     struct json_writer *json = response_json(response, info->status);
     json_begin_object(json);
     json_member_boolean(json, "success", false);
@@ -167,6 +168,8 @@ static bool send_all(struct response *response, bool with_length)
 {
     struct buffer *headers = &response->headers;
     struct text body = buffer_text(&response->body);
+    if (response->cache_control)
+        response_header(response, "Cache-Control", response->cache_control);
     if (response->content_type)
         response_header(response, "Content-Type", response->content_type);
     if (with_length && response->status != 204)

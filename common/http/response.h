@@ -19,7 +19,9 @@ struct response {
     const struct transport *transport;
     int status;
     const char *content_type; /* NULL without a body */
-    struct buffer headers;    /* whole lines, "Name: value\r\n" */
+    /* Cache-Control of the answer: a constant, or NULL for none. A failure is never stored. */
+    const char *cache_control;
+    struct buffer headers; /* whole lines, "Name: value\r\n" */
     struct buffer body;
     struct json_writer json;
     bool streaming;    /* the header went out; body is a window of what follows */

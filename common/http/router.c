@@ -14,33 +14,33 @@
 
 enum { STATUS_FIRST = 100, STATUS_COUNT = 500 };
 
-/* The metrics of one route; the last one of a router is for requests that match none. */
-struct route_metrics {
+/* The metrics of one entry; the last one of a router is for requests that match none. */
+struct entry_metrics {
     struct metric *duration;
     struct metric *_Atomic by_status[STATUS_COUNT]; /* filled when a status first occurs */
 };
 
 struct router {
     struct app *app;
-    const struct handler *handler;
+    const struct router_table *table;
     struct metric *write_errors;
-    struct route_metrics metrics[]; /* route_count + 1 */
+    struct entry_metrics metrics[]; /* entry_count + 1 */
 };
 
-struct router *router_new(struct app *app, const struct handler *handler)
+struct router *router_new(struct app *app, const struct router_table *table)
 {
-    size_t count = handler->route_count + 1;
+    size_t count = table->entry_count + 1;
     struct router *router = calloc(1, sizeof(*router) + count * sizeof(router->metrics[0]));
     if (!router)
         return NULL;
     router->app = app;
-    router->handler = handler;
+    router->table = table;
     char labels[METRIC_LABELS_BYTES_MAX];
-    snprintf(labels, sizeof(labels), "handler=\"%s\"", handler->name);
+    snprintf(labels, sizeof(labels), "handler=\"%s\"", table->name);
     router->write_errors = metrics_series(app->metrics, "response_write_errors_total", labels);
     for (size_t i = 0; i < count; i++) {
-        snprintf(labels, sizeof(labels), "handler=\"%s\",route=\"%s\"", handler->name,
-                 i < handler->route_count ? handler->routes[i].path : "none");
+        snprintf(labels, sizeof(labels), "handler=\"%s\",route=\"%s\"", table->name,
+                 i < table->entry_count ? table->entries[i].path : "none");
         router->metrics[i].duration =
             metrics_series(app->metrics, "http_request_duration_seconds", labels);
     }
@@ -78,60 +78,60 @@ static bool method_matches(const char *method, struct text wanted)
 }
 
 /*
- * The route for a request, or NULL; methods then has the comma list of what the path does take,
+ * The entry for a request, or NULL; methods then has the comma list of what the path does take,
  * empty for an unknown path.
  */
-static const struct route *find_route(const struct handler *handler, struct request *request,
-                                      char methods[static 128])
+static const struct router_entry *find_entry(const struct router_table *table,
+                                             struct request *request, char methods[static 128])
 {
     size_t len = 0;
     methods[0] = '\0';
     /* A path has a handful of methods; what would not fit is left out. */
-    for (size_t i = 0; i < handler->route_count && len < 128 - sizeof("DELETE, OPTIONS"); i++) {
-        const struct route *route = &handler->routes[i];
+    for (size_t i = 0; i < table->entry_count && len < 128 - sizeof("DELETE, OPTIONS"); i++) {
+        const struct router_entry *entry = &table->entries[i];
         request->id = (struct text){NULL, 0};
-        if (!path_matches(route->path, request->path, &request->id))
+        if (!path_matches(entry->path, request->path, &request->id))
             continue;
-        if (method_matches(route->method, request->method))
-            return route;
-        len += (size_t)snprintf(methods + len, 128 - len, "%s%s, ", route->method,
-                                strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+        if (method_matches(entry->method, request->method))
+            return entry;
+        len += (size_t)snprintf(methods + len, 128 - len, "%s%s, ", entry->method,
+                                strcmp(entry->method, "GET") == 0 ? ", HEAD" : "");
     }
     if (len > 0)
         snprintf(methods + len, 128 - len, "OPTIONS");
     return NULL;
 }
 
-static enum error dispatch(struct router *router, const struct route *route, const char *methods,
-                           struct request *request, struct response *response)
+/* methods: what the path takes, empty for an unknown path. */
+static enum error answer_unrouted(const struct exchange *exchange, const char *methods)
 {
-    if (route)
-        return route->run(router->app, request, response);
+    const struct request *request = exchange->request;
     if (!methods[0])
         return ERROR_NOT_FOUND;
     if (text_equal(request->method, TEXT_LITERAL("OPTIONS"))) {
-        cors_preflight(router->app->config->allowed_origins, request, methods, response);
+        cors_preflight(exchange->router->app->config->allowed_origins, request, methods,
+                       exchange->response);
         return ERROR_OK;
     }
-    response_header(response, "Allow", methods);
+    response_header(exchange->response, "Allow", methods);
     return ERROR_METHOD_NOT_ALLOWED;
 }
 
-static void count_request(struct router *router, const struct route *route, int status,
+static void count_request(struct router *router, const struct router_entry *entry, int status,
                           int64_t duration_us)
 {
-    const struct handler *handler = router->handler;
-    size_t index = route ? (size_t)(route - handler->routes) : handler->route_count;
-    struct route_metrics *metrics = &router->metrics[index];
+    const struct router_table *table = router->table;
+    size_t index = entry ? (size_t)(entry - table->entries) : table->entry_count;
+    struct entry_metrics *metrics = &router->metrics[index];
     metric_observe_us(metrics->duration, (uint64_t)duration_us);
     struct metric *_Atomic *slot =
         &metrics->by_status[(unsigned)(status - STATUS_FIRST) % STATUS_COUNT];
     struct metric *counter = atomic_load_explicit(slot, memory_order_relaxed);
     if (!counter) {
         char labels[METRIC_LABELS_BYTES_MAX];
-        /* A method that no route has is the client's choice of words: not a label. */
+        /* A method that no entry has is the client's choice of words: not a label. */
         snprintf(labels, sizeof(labels), "handler=\"%s\",route=\"%s\",method=\"%s\",status=\"%d\"",
-                 handler->name, route ? route->path : "none", route ? route->method : "other",
+                 table->name, entry ? entry->path : "none", entry ? entry->method : "other",
                  status);
         counter = metrics_series(router->app->metrics, "http_requests_total", labels);
         atomic_store_explicit(slot, counter, memory_order_relaxed);
@@ -171,7 +171,7 @@ void router_answer(struct exchange *exchange, enum error err)
     /* Too late to say what went wrong: the answer ends short, and the connection with it. */
     if (!sent && response->streaming && transport->abandon)
         transport->abandon(transport->context);
-    count_request(router, exchange->route, response->status,
+    count_request(router, exchange->entry, response->status,
                   clock_monotonic_us() - exchange->start_us);
     log_set_request_id((struct text){NULL, 0});
     exchange->ended(exchange, exchange->body_read && sent);
@@ -184,25 +184,23 @@ void router_begin(struct exchange *exchange)
     struct response *response = exchange->response;
     char methods[128];
     exchange->start_us = clock_monotonic_us();
-    request_begin(request, exchange->transport, router->handler->routes[0].path);
+    request_begin(request, exchange->transport, router->table->entries[0].path);
     response_begin(response, exchange->transport);
     log_set_request_id(request->request_id);
 
     /* Before anything can fail: a page may read a failure only if its origin is named. */
     cors_apply(router->app->config->allowed_origins, request, response);
-    const struct route *route = find_route(router->handler, request, methods);
-    exchange->route = route;
+    const struct router_entry *entry = find_entry(router->table, request, methods);
+    exchange->entry = entry;
     enum error err =
-        request_read_body(request, route && route->body_max ? route->body_max : BODY_BYTES_MAX);
+        request_read_body(request, entry && entry->body_max ? entry->body_max : BODY_BYTES_MAX);
     exchange->body_read = !err;
-    if (!err && route && route->start) {
-        route->start(router->app, exchange);
-        log_set_request_id((struct text){NULL, 0});
+    if (err || !entry) {
+        router_answer(exchange, err ? err : answer_unrouted(exchange, methods));
         return;
     }
-    if (!err)
-        err = dispatch(router, route, methods, request, response);
-    router_answer(exchange, err);
+    entry->serve(router->app, exchange);
+    log_set_request_id((struct text){NULL, 0});
 }
 
 /* An exchange that a thread waits for. */

@@ -1,7 +1,7 @@
 /*
- * From a path and a method to a function. A handler is a table of routes; everything every endpoint
+ * From a path and a method to a function. A program is a table of entries; everything each of them
  * needs (404, 405 with Allow, CORS, body cap, failure answers, metrics, one log line for a failure)
- * happens here, so that a route's function is about its endpoint only.
+ * happens here. What an entry asks of its caller is not known here (endpoint/route.h).
  */
 #pragma once
 
@@ -13,13 +13,6 @@
 #include "base/limits.h"
 #include "http/request.h"
 #include "http/response.h"
-
-/*
- * Runs one request. Builds the answer in response and returns ERROR_OK, or returns the failure that
- * is to be answered.
- */
-typedef enum error route_function(struct app *app, struct request *request,
-                                  struct response *response);
 
 /*
  * A request on its way, from its transport to the last byte of the answer. The caller of
@@ -37,49 +30,48 @@ struct exchange {
     void (*ended)(struct exchange *exchange, bool keep);
 
     /* The router's. */
-    const struct route *route;
+    const struct router_entry *entry; /* NULL when none matched */
     int64_t start_us;
     bool body_read;
 };
 
 /*
- * Begins a request whose answer comes when something else is done; the thread goes on with the next
- * request. router_answer is called once, before the return or after it, by this thread or another;
- * from then on nothing of the exchange may be used.
+ * Serves a request whose entry was found and whose body was read: builds the answer in
+ * exchange->response and calls router_answer, once, before it returns or later, in this thread or
+ * another. From that call on nothing of the exchange may be used. A thread that returns before the
+ * answer goes on with the next request.
  */
-typedef void route_start(struct app *app, struct exchange *exchange);
+typedef void router_function(struct app *app, struct exchange *exchange);
 
-struct route {
+struct router_entry {
     const char *method; /* "GET" answers HEAD as well */
     const char *path;   /* exact, or with one "{id}": a whole segment, in request->id */
-    route_function *run;
     size_t body_max;    /* bytes; 0 means BODY_BYTES_MAX */
-    route_start *start; /* instead of run; NULL with one */
+    router_function *serve;
+    const void *context; /* serve's own, in exchange->entry */
 };
 
-struct handler {
-    const char *name; /* of the executable */
-    const struct route *routes;
-    size_t route_count;
-    /* Called every so often while serving, by the main thread; NULL for none. */
-    void (*background)(struct app *app);
-    int background_interval_ms;
+struct router_table {
+    const char *name; /* of the program, in metrics */
+    const struct router_entry *entries;
+    size_t entry_count;
 };
 
-struct router; /* a handler's routes with their metrics; thread-safe */
+struct router; /* a table with its metrics; thread-safe */
 
-/* app and handler: kept by pointer. NULL: memory is out. */
-struct router *router_new(struct app *app, const struct handler *handler);
+/* app and table: kept by pointer. NULL: memory is out. */
+struct router *router_new(struct app *app, const struct router_table *table);
 void router_free(struct router *router);
 
 /* Serves a request; its exchange has ended when this returns, or ends later. */
 void router_begin(struct exchange *exchange);
 
-/* Answers what route_start began, as route_function does by returning. */
+/* Ends what a router_function began: sends the answer that was built, or that of the failure err.
+ */
 void router_answer(struct exchange *exchange, enum error err);
 
 /*
- * Serves one request from its transport to the last byte of the answer, whatever its route is, and
+ * Serves one request from its transport to the last byte of the answer, whatever its entry is, and
  * waits for that. Returns false when the connection must not be kept (its body was not read to the
  * end, or the answer did not go out).
  */

@@ -31,7 +31,7 @@ static void segment_path(const struct config *config, const char *suffix, char p
 }
 
 /* A handler that changes what others cache must see the same cache, or not run at all. */
-static enum error open_shared_memory(const struct app_needs *needs, struct app *app,
+static enum error open_shared_memory(enum app_needs needs, struct app *app,
                                      char problem[static 256])
 {
     char path[256];
@@ -42,11 +42,9 @@ static enum error open_shared_memory(const struct app_needs *needs, struct app *
         return err;
     if (err)
         log_event(app->log, LOG_WARNING, "no metrics", LOG_STRING("problem", problem));
-    if (needs->cache == APP_CACHE_NONE)
-        return ERROR_OK;
     segment_path(app->config, "cache", path);
     err = cache_open(path, &app->cache, problem);
-    if (err && needs->cache == APP_CACHE_OPTIONAL) {
+    if (err && needs != APP_NEEDS_ALL) {
         log_event(app->log, LOG_WARNING, "no shared cache", LOG_STRING("problem", problem));
         return ERROR_OK;
     }
@@ -59,8 +57,7 @@ static void forget_cached(void *context)
     cache_clear(app->cache);
 }
 
-static enum error open_parts(const struct app_needs *needs, struct app *app,
-                             char problem[static 256])
+static enum error open_parts(enum app_needs needs, struct app *app, char problem[static 256])
 {
     struct database_options options = {
         .config = app->config,
@@ -70,7 +67,7 @@ static enum error open_parts(const struct app_needs *needs, struct app *app,
         .on_bootstrap_context = app,
     };
     enum error err = open_shared_memory(needs, app, problem);
-    if (err || !needs->database)
+    if (err || needs == APP_NEEDS_NOTHING)
         return err;
     err = clerk_new(app->config, app->log, app->cache, &app->clerk, problem);
     if (err)
@@ -86,18 +83,19 @@ static enum error open_parts(const struct app_needs *needs, struct app *app,
     return app->flights ? ERROR_OK : ERROR_NO_MEMORY;
 }
 
-enum error app_open(const char *name, const struct app_needs *needs, struct config *ret_config,
-                    struct app *ret_app, char problem[static 256])
+enum error app_open(const char *name, enum app_needs needs, struct process *ret_process)
 {
-    *ret_app = (struct app){.handler = name, .config = ret_config};
-    enum error err = config_load(ret_config, problem);
+    struct app *app = &ret_process->app;
+    char *problem = ret_process->problem;
+    *app = (struct app){.handler = name, .config = &ret_process->config};
+    enum error err = config_load(&ret_process->config, problem);
     if (err)
         return err;
-    snprintf(problem, 256, "out of memory");
-    ret_app->log = log_new(name, (enum log_level)ret_config->log_level);
-    if (!ret_app->log)
+    snprintf(problem, sizeof(ret_process->problem), "out of memory");
+    app->log = log_new(name, (enum log_level)app->config->log_level);
+    if (!app->log)
         return ERROR_NO_MEMORY;
-    return open_parts(needs, ret_app, problem);
+    return open_parts(needs, app, problem);
 }
 
 void app_close(struct app *app)

@@ -11,21 +11,26 @@
 #include "base/error.h"
 
 /*
- * A process that reads or changes what the shared cache holds requires it: one that ran without it
- * would leave the others with stale values.
+ * What a process cannot do without. One that reads or changes what the shared cache holds requires
+ * it: without it, it would leave the others with stale values.
  */
-enum app_cache { APP_CACHE_NONE, APP_CACHE_OPTIONAL, APP_CACHE_REQUIRED };
+enum app_needs {
+    APP_NEEDS_ALL,      /* database and shared cache; what is left out is this */
+    APP_NEEDS_DATABASE, /* and uses the shared cache if it is there */
+    APP_NEEDS_NOTHING,  /* has no database; uses the shared cache if it is there */
+};
 
-struct app_needs {
-    bool database;
-    enum app_cache cache;
+/* What a process is made of, in the frame of its main function. */
+struct process {
+    struct app app;
+    struct config config;
+    char
+        problem[256]; /* why it cannot start: a sentence that names the variable, never its value */
 };
 
 /*
- * name: of the program, kept by pointer, as is ret_config. On failure problem says why in a
- * sentence that names the variable, never its value; ERROR_NOT_CONFIGURED: the configuration is at
- * fault. app_close is safe afterwards either way.
+ * name: of the program, kept by pointer, as is ret_process. ERROR_NOT_CONFIGURED: the configuration
+ * is at fault. On failure ret_process->problem says why; app_close is safe afterwards either way.
  */
-enum error app_open(const char *name, const struct app_needs *needs, struct config *ret_config,
-                    struct app *ret_app, char problem[static 256]) MUST_CHECK;
+enum error app_open(const char *name, enum app_needs needs, struct process *ret_process) MUST_CHECK;
 void app_close(struct app *app);

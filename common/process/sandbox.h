@@ -21,4 +21,4 @@
  * nothing but say so with SANDBOX=off. What the kernel lacks is left out and logged as a warning.
  * Returns false when memory is out: files that every later connection reads may be missing then.
  */
-bool sandbox_enter(const struct config *config, struct log *log);
+bool sandbox_enter(const struct config *config, struct log *log) MUST_CHECK;

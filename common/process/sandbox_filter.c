@@ -270,31 +270,33 @@ struct program {
     bool overflow;
 };
 
-static void emit(struct program *program, uint16_t code, uint32_t k, uint8_t if_true,
-                 uint8_t if_false)
+/* The macros of <linux/filter.h>, as values. */
+#define STATEMENT(code, k) ((struct sock_filter)BPF_STMT(code, k))
+#define JUMP(code, k, if_true, if_false) ((struct sock_filter)BPF_JUMP(code, k, if_true, if_false))
+
+static void emit(struct program *program, struct sock_filter step)
 {
     if (program->count == PROGRAM_MAX) {
         program->overflow = true;
         return;
     }
-    program->steps[program->count++] =
-        (struct sock_filter){.code = code, .jt = if_true, .jf = if_false, .k = k};
+    program->steps[program->count++] = step;
 }
 
 static void emit_load(struct program *program, size_t offset)
 {
-    emit(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset, 0, 0);
+    emit(program, STATEMENT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)offset));
 }
 
 static void emit_return(struct program *program, uint32_t action)
 {
-    emit(program, BPF_RET | BPF_K, action, 0, 0);
+    emit(program, STATEMENT(BPF_RET | BPF_K, action));
 }
 
 static void emit_list(struct program *program, const uint16_t *calls, size_t count, uint32_t action)
 {
     for (size_t i = 0; i < count; i++) {
-        emit(program, BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1);
+        emit(program, JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls[i], 0, 1));
         emit_return(program, action);
     }
 }
@@ -307,23 +309,23 @@ static void emit_test(struct program *program, const struct condition *condition
               offsetof(struct seccomp_data, args) + condition->argument * sizeof(uint64_t));
     switch (condition->test) {
     case TEST_CLEAR:
-        emit(program, BPF_JMP | BPF_JSET | BPF_K, condition->mask, 0, 1);
+        emit(program, JUMP(BPF_JMP | BPF_JSET | BPF_K, condition->mask, 0, 1));
         break;
     case TEST_SET:
     case TEST_NOT_ALL:
-        emit(program, BPF_ALU | BPF_AND | BPF_K, condition->mask, 0, 0);
+        emit(program, STATEMENT(BPF_ALU | BPF_AND | BPF_K, condition->mask));
         if (condition->test == TEST_SET)
-            emit(program, BPF_JMP | BPF_JEQ | BPF_K, condition->mask, 1, 0);
+            emit(program, JUMP(BPF_JMP | BPF_JEQ | BPF_K, condition->mask, 1, 0));
         else
-            emit(program, BPF_JMP | BPF_JEQ | BPF_K, condition->mask, 0, 1);
+            emit(program, JUMP(BPF_JMP | BPF_JEQ | BPF_K, condition->mask, 0, 1));
         break;
     case TEST_ONE_OF:
         for (uint8_t i = 0; i < condition->value_count; i++) {
             uint32_t value = condition->values[i];
             if (value == OWN_PROCESS)
                 value = (uint32_t)getpid();
-            emit(program, BPF_JMP | BPF_JEQ | BPF_K, value, (uint8_t)(condition->value_count - i),
-                 0);
+            emit(program,
+                 JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, (uint8_t)(condition->value_count - i), 0));
         }
         break;
     }
@@ -336,7 +338,7 @@ static void emit_conditions(struct program *program)
     size_t count = sizeof(CONDITIONS) / sizeof(CONDITIONS[0]);
     for (size_t i = 0; i < count; i++) {
         unsigned short start = program->count;
-        emit(program, BPF_JMP | BPF_JEQ | BPF_K, CONDITIONS[i].call, 0, 0);
+        emit(program, JUMP(BPF_JMP | BPF_JEQ | BPF_K, CONDITIONS[i].call, 0, 0));
         for (; CONDITIONS[i].more; i++)
             emit_test(program, &CONDITIONS[i]);
         emit_test(program, &CONDITIONS[i]);
@@ -350,10 +352,10 @@ bool sandbox_filter_install(void)
 {
     struct program program = {.count = 0};
     emit_load(&program, offsetof(struct seccomp_data, arch));
-    emit(&program, BPF_JMP | BPF_JEQ | BPF_K, FILTER_ARCHITECTURE, 1, 0);
+    emit(&program, JUMP(BPF_JMP | BPF_JEQ | BPF_K, FILTER_ARCHITECTURE, 1, 0));
     emit_return(&program, SECCOMP_RET_KILL_PROCESS);
     emit_load(&program, offsetof(struct seccomp_data, nr));
-    emit(&program, BPF_JMP | BPF_JGE | BPF_K, X32_CALL_BIT, 0, 1);
+    emit(&program, JUMP(BPF_JMP | BPF_JGE | BPF_K, X32_CALL_BIT, 0, 1));
     emit_return(&program, SECCOMP_RET_KILL_PROCESS);
     emit_list(&program, ALLOWED, sizeof(ALLOWED) / sizeof(ALLOWED[0]), SECCOMP_RET_ALLOW);
     emit_conditions(&program);

@@ -15,8 +15,10 @@
 
 #include <stdbool.h>
 
+#include "base/error.h"
+
 /*
  * Installs the filter in all threads of the process. Needs no_new_privs. Returns false and sets
  * errno when the kernel refuses; ENOTSUP: there is no list for this processor.
  */
-bool sandbox_filter_install(void);
+bool sandbox_filter_install(void) MUST_CHECK;

@@ -1,6 +1,6 @@
 /*
  * Reconciles our rows with the provider's when no request and no notification does: the steps of
- * tools/payments-reconciler.c. Every step claims what it works on in the database, so any number of
+ * workers/payments-reconciler.c. Every step claims what it works on in the database, so any number of
  * threads and processes may take steps at once, and what one leaves undone the next one finds.
  *
  * ret_worked: there was something to do, so there may be more. Errors are those of the database

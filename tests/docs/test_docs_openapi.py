@@ -1,11 +1,13 @@
 """openapi.yaml is well formed, and says what the code says."""
 import json
 import re
+import subprocess
 
 import jsonschema
 import pytest
 
 from tests.support import openapi
+from tests.support.process import HANDLERS
 
 REPOSITORY = openapi.REPOSITORY
 SPECIFICATION = openapi.document()
@@ -26,14 +28,27 @@ def read(path):
     return (REPOSITORY / path).read_text(encoding="utf-8")
 
 
-def handler_routes():
-    """(METHOD, path, handler) of every row of every ROUTES table."""
-    routes = set()
-    for file in sorted((REPOSITORY / "handlers").glob("*.c")):
-        found = re.findall(r'\{"([A-Z]+)",\s*"(/[^"]*)",', file.read_text(encoding="utf-8"))
-        assert found, f"{file.name}: no route found"
-        routes |= {(method, path, file.stem) for method, path in found}
-    return routes
+# What a route's access is in the terms of openapi.yaml. nginx and the handler alone know addresses.
+SECURITY = {
+    "public": set(), "provider": set(), "loopback": set(),
+    "account": {"device", "clerk", "clerkCookie"}, "clerk": {"clerk", "clerkCookie"},
+    "init-secret": {"initSecretHeader", "initSecretQuery"}, "service": {"service"},
+}
+
+
+@pytest.fixture(scope="module")
+def routes(binaries):
+    """(METHOD, path) -> (handler, access, what it declares), as every handler prints its routes."""
+    printed = {}
+    for name in HANDLERS:
+        done = subprocess.run([f"{binaries}/{name}", "--routes"], env={}, capture_output=True,
+                              text=True, check=False, timeout=20)
+        assert done.returncode == 0 and done.stdout, f"{name}: {done.stderr}"
+        for line in done.stdout.splitlines():
+            method, path, access, *declared = line.split()
+            assert (method, path) not in printed, line
+            printed[method, path] = (name, access, set(declared))
+    return printed
 
 
 def error_table():
@@ -138,10 +153,42 @@ def test_every_example_is_what_it_exemplifies():
     assert count > 20
 
 
-def test_the_routes_are_those_of_the_handlers():
-    described = {(method, path, operation["tags"][0])
+def test_the_routes_are_those_of_the_handlers(routes):
+    described = {(method, path): operation["tags"][0]
                  for method, path, operation in openapi.operations()}
-    assert described == handler_routes()
+    assert described == {route: handler for route, (handler, _, _) in routes.items()}
+
+
+def test_who_may_call_is_what_the_route_declares(routes):
+    for method, path, operation in openapi.operations():
+        _, access, _ = routes[method, path]
+        entries = operation.get("security", SPECIFICATION["security"])
+        assert all(len(entry) == 1 for entry in entries), f"{method} {path}"
+        schemes = {name for entry in entries for name in entry}
+        kind, _, scope = access.partition(":")
+        assert schemes == SECURITY[kind], f"{method} {path}: {access}"
+        if scope:
+            assert f"`{scope}`" in operation["description"], f"{method} {path}: scope {scope}"
+
+
+def test_what_is_read_is_what_the_route_declares(routes):
+    for method, path, operation in openapi.operations():
+        _, access, declared = routes[method, path]
+        where = f"{method} {path}: {declared}"
+        names = {openapi.resolve(node)["name"] for node in operation.get("parameters", ())}
+        assert ("Idempotency-Key" in names) == ("key" in declared), where
+        # The notification of the provider is read by the service, raw.
+        assert ("requestBody" in operation) == ("body" in declared or access == "provider"), where
+
+
+def test_what_depends_on_the_caller_is_not_stored(routes):
+    for method, path, operation in openapi.operations():
+        if SECURITY[routes[method, path][1].partition(":")[0]]:
+            for status, response in operation["responses"].items():
+                if status.startswith("2"):
+                    header = openapi.resolve(openapi.resolve(response)["headers"]["Cache-Control"])
+                    assert header["required"], f"{method} {path} {status}"
+                    assert "no-store" in header["schema"]["enum"][0], f"{method} {path} {status}"
 
 
 def test_every_failure_of_the_code_is_described():
@@ -197,6 +244,7 @@ def test_numbers_of_limits():
 
 GOOD = {"success": True, "data": {"remaining": 59, "resetAt": "2026-11-22T22:53:30.427Z"}}
 HEADERS = {"X-Request-Id": "0" * 32, "Content-Type": "application/json; charset=utf-8",
+           "Cache-Control": "no-store",
            "RateLimit": "limit=60, remaining=59, reset=60"}
 
 
@@ -213,6 +261,7 @@ def test_checker_accepts_a_good_answer():
 @pytest.mark.parametrize("wrong", [
     {"remaining": "59"}, {"remaining": -1}, {"resetAt": "yesterday"}, {"extra": 1},
     {"status": 200}, {"headers": {"Content-Type": "application/json"}},
+    {"headers": {name: HEADERS[name] for name in HEADERS if name != "Cache-Control"}},
     {"headers": {**HEADERS, "Content-Type": "text/html"}},
     {"headers": {**HEADERS, "RateLimit": "60"}},
 ])

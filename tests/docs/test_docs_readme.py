@@ -1,4 +1,4 @@
-"""README.md is true: its sample builds and answers, what it names is there."""
+"""README.md and the sample of docs/contributing.md are true: it builds and answers."""
 import glob
 import json
 import os
@@ -14,14 +14,15 @@ from tests.support.process import REPOSITORY
 
 ROOT = Path(REPOSITORY)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ["README.md", "CHANGELOG.md", "docs/configuration.md", "docs/troubleshooting.md",
+PAGES = ["README.md", "CHANGELOG.md", "docs/contributing.md", "docs/configuration.md", "docs/troubleshooting.md",
          "docs/ledger.md", "docs/performance.md"]
 DEVICE = "device_readme_sample_1"
 
 
 def sample_blocks():
-    """(path, whether it is a new file, text) of the blocks of "Adding an endpoint", in order."""
-    section = README.split("## Adding an endpoint")[1].split("\n## ")[0]
+    """(path, whether it is a new file, text) of the blocks of "Add an endpoint", in order."""
+    page = (ROOT / "docs/contributing.md").read_text(encoding="utf-8")
+    section = page.split("## Add an endpoint")[1].split("\n## ")[0]
     found = re.findall(
         r"(New file|At the end\s+of) `([^`]+)`:\n\n```\w+\n(.*?)^```$", section, re.S | re.M | re.I)
     return [(path, kind.lower() == "new file", text) for kind, path, text in found]
@@ -32,7 +33,7 @@ def sample_tree(tmp_path_factory):
     """A copy of the tree with the sample in it."""
     tree = tmp_path_factory.mktemp("readme") / "tree"
     tree.mkdir()
-    for name in ("handlers", "common", "sql", "nginx", "scripts"):
+    for name in ("handlers", "workers", "tools", "common", "sql", "nginx", "scripts"):
         shutil.copytree(ROOT / name, tree / name)
     shutil.copy(ROOT / "Makefile", tree)
     for path, new, text in sample_blocks():

@@ -42,7 +42,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    router = router_new(&STUB_APP, &STUB_HANDLER);
+    router = router_new(&STUB_APP, &STUB_TABLE);
     REQUIRE(router && fastcgi_library_init() && fastcgi_self_test());
     request_init(&request);
     response_init(&response);

@@ -39,7 +39,8 @@ static void check_value(const struct request *request, const char *name)
     char again[48];
     struct text value = TEXT_LITERAL("untouched");
     struct text second;
-    enum error err = request_query(request, name, buffer, sizeof(buffer), &value);
+    enum error err =
+        request_query(request, &(struct query_field){name, buffer, sizeof(buffer)}, &value);
     REQUIRE(err == ERROR_OK || err == ERROR_INVALID_PARAMETER);
     if (err || !value.data)
         return;
@@ -51,7 +52,8 @@ static void check_value(const struct request *request, const char *name)
         return;
     char *encoded = encode(name, value);
     struct request canonical = {.query = text_from(encoded)};
-    REQUIRE(request_query(&canonical, name, again, sizeof(again), &second) == ERROR_OK);
+    REQUIRE(request_query(&canonical, &(struct query_field){name, again, sizeof(again)}, &second) ==
+            ERROR_OK);
     REQUIRE(text_equal(second, value));
     free(encoded);
 }
@@ -80,7 +82,8 @@ static void check_page(const struct request *request)
         return;
     }
     REQUIRE(page.limit >= 1 && page.limit <= PAGE_ITEMS_MAX && page.before.total >= -1);
-    REQUIRE(request_query(request, "cursor", text, sizeof(text), &cursor) == ERROR_OK);
+    REQUIRE(request_query(request, &(struct query_field){"cursor", text, sizeof(text)}, &cursor) ==
+            ERROR_OK);
     if (!cursor.data)
         return;
     /* PostgreSQL knows no time before 4714-11-24 BC but its infinity; no cursor asks for one. */

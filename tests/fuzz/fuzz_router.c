@@ -35,7 +35,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    router = router_new(&STUB_APP, &STUB_HANDLER);
+    router = router_new(&STUB_APP, &STUB_TABLE);
     REQUIRE(router);
     request_init(&request);
     response_init(&response);

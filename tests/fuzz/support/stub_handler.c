@@ -3,6 +3,7 @@
 #include "base/config.h"
 #include "http/body.h"
 #include "http/page.h"
+#include "../unit/http/plain_entry.h"
 
 /* An answer stays far below the buffer of the socket pair of driver fastcgi. */
 enum { ECHO_BYTES_MAX = 512 };
@@ -19,7 +20,8 @@ static enum error echo(struct app *app, struct request *request, struct response
     char buffer[64];
     struct text value;
     (void)app;
-    enum error err = request_query(request, "q", buffer, sizeof(buffer), &value);
+    enum error err =
+        request_query(request, &(struct query_field){"q", buffer, sizeof(buffer)}, &value);
     if (err)
         return response_invalid(response, err, "q", "expected at most 63 bytes of UTF-8");
     struct json_writer *json = response_data(response, 200);
@@ -115,22 +117,22 @@ static enum error limited(struct app *app, struct request *request, struct respo
     return response_rate_limited(response, 60, 7);
 }
 
-static const struct route ROUTES[] = {
-    {"GET", "/api/stub", .run = echo},
-    {"POST", "/api/stub", .run = post},
-    {"GET", "/api/stub/{id}", .run = echo},
-    {"DELETE", "/api/stub/{id}", .run = empty},
-    {"GET", "/api/stub/list", .run = list},
-    {"GET", "/api/stub/list/who", .run = who},
-    {"GET", "/api/stub/list/stream", .run = stream},
-    {"POST", "/api/stub/list/small", .run = post, .body_max = 16},
-    {"POST", "/api/stub/list/limited", .run = limited},
+static const struct router_entry ENTRIES[] = {
+    {"GET", "/api/stub", PLAIN(echo)},
+    {"POST", "/api/stub", PLAIN(post)},
+    {"GET", "/api/stub/{id}", PLAIN(echo)},
+    {"DELETE", "/api/stub/{id}", PLAIN(empty)},
+    {"GET", "/api/stub/list", PLAIN(list)},
+    {"GET", "/api/stub/list/who", PLAIN(who)},
+    {"GET", "/api/stub/list/stream", PLAIN(stream)},
+    {"POST", "/api/stub/list/small", PLAIN(post), .body_max = 16},
+    {"POST", "/api/stub/list/limited", PLAIN(limited)},
 };
 
-const struct handler STUB_HANDLER = {
+const struct router_table STUB_TABLE = {
     .name = "stub",
-    .routes = ROUTES,
-    .route_count = sizeof(ROUTES) / sizeof(ROUTES[0]),
+    .entries = ENTRIES,
+    .entry_count = sizeof(ENTRIES) / sizeof(ENTRIES[0]),
 };
 
 const char STUB_ORIGINS[] = "https://app.example, https://b.example/";

@@ -6,7 +6,7 @@
 
 #include "http/router.h"
 
-extern const struct handler STUB_HANDLER;
+extern const struct router_table STUB_TABLE;
 
 /* What the stub runs with: no log, no metrics; two listed origins. */
 extern const char STUB_ORIGINS[];

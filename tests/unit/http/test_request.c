@@ -162,7 +162,8 @@ static void test_query(void **state)
         start(&f);
         f.fake.params[0] = (struct fake_param){"QUERY_STRING", ROWS[i].query};
         begin(&f);
-        enum error err = request_query(&f.request, "x", buffer, sizeof(buffer), &value);
+        enum error err =
+            request_query(&f.request, &(struct query_field){"x", buffer, sizeof(buffer)}, &value);
         if (err != ROWS[i].err || (!err && !text_equal(value, text_from(ROWS[i].value))))
             fail_msg("%s", ROWS[i].query);
         finish(&f);
@@ -180,9 +181,11 @@ static void test_query_length(void **state)
     start(&f);
     f.fake.params[0] = (struct fake_param){"QUERY_STRING", "fits=1234567&not=12345678"};
     begin(&f);
-    assert_int_equal(request_query(&f.request, "fits", buffer, 8, &value), ERROR_OK);
+    assert_int_equal(request_query(&f.request, &(struct query_field){"fits", buffer, 8}, &value),
+                     ERROR_OK);
     assert_string_equal(buffer, "1234567");
-    assert_int_equal(request_query(&f.request, "not", buffer, 8, &value), ERROR_INVALID_PARAMETER);
+    assert_int_equal(request_query(&f.request, &(struct query_field){"not", buffer, 8}, &value),
+                     ERROR_INVALID_PARAMETER);
     assert_null(value.data);
     finish(&f);
     free(buffer);

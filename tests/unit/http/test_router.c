@@ -12,6 +12,7 @@
 
 #include "base/config.h"
 #include "fake_transport.h"
+#include "plain_entry.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -107,23 +108,23 @@ static void start_and_fail(struct app *app, struct exchange *exchange)
     router_answer(exchange, ERROR_INTERNAL);
 }
 
-static const struct route ROUTES[] = {
-    {"GET", "/things", .run = answer_list},
-    {"POST", "/things", .run = answer_body},
-    {"DELETE", "/things/{id}", .run = answer_item},
-    {"GET", "/things/special", .run = answer_list},
-    {"POST", "/things/{id}/upload", .run = answer_body}, /* taken to the letter: {id} comes last */
-    {"POST", "/small", .run = answer_body, .body_max = 10},
-    {"GET", "/fail", .run = fail_half_way},
-    {"GET", "/much", .run = write_too_much},
-    {"GET", "/stream", .run = stream_then_fail},
-    {"GET", "/later/at-once", .start = start_at_once},
-    {"POST", "/later/elsewhere", .body_max = 10, .start = start_elsewhere},
-    {"GET", "/later/fail", .start = start_and_fail},
+static const struct router_entry ENTRIES[] = {
+    {"GET", "/things", PLAIN(answer_list)},
+    {"POST", "/things", PLAIN(answer_body)},
+    {"DELETE", "/things/{id}", PLAIN(answer_item)},
+    {"GET", "/things/special", PLAIN(answer_list)},
+    {"POST", "/things/{id}/upload", PLAIN(answer_body)}, /* taken to the letter: {id} comes last */
+    {"POST", "/small", PLAIN(answer_body), .body_max = 10},
+    {"GET", "/fail", PLAIN(fail_half_way)},
+    {"GET", "/much", PLAIN(write_too_much)},
+    {"GET", "/stream", PLAIN(stream_then_fail)},
+    {"GET", "/later/at-once", .serve = start_at_once},
+    {"POST", "/later/elsewhere", .body_max = 10, .serve = start_elsewhere},
+    {"GET", "/later/fail", .serve = start_and_fail},
 };
 
-static const struct handler HANDLER = {
-    .name = "test", .routes = ROUTES, .route_count = COUNT(ROUTES)};
+static const struct router_table TABLE = {
+    .name = "test", .entries = ENTRIES, .entry_count = COUNT(ENTRIES)};
 
 static struct config config = {.allowed_origins = "https://a.example"};
 static struct app app = {.handler = "test", .config = &config};
@@ -142,7 +143,7 @@ static void start(struct fixture *f, const char *method, const char *path)
     f->fake.params[1] = (struct fake_param){"DOCUMENT_URI", path};
     request_init(&f->request);
     response_init(&f->response);
-    f->router = router_new(&app, &HANDLER);
+    f->router = router_new(&app, &TABLE);
     assert_non_null(f->router);
 }
 

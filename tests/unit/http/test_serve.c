@@ -24,6 +24,7 @@
 #include "base/config.h"
 #include "fastcgi_client.h"
 #include "http/transport_fastcgi.h"
+#include "plain_entry.h"
 
 enum { THREADS = 2, KEPT = 20 };
 
@@ -127,16 +128,16 @@ static void start_later(struct app *app, struct exchange *exchange)
         router_answer(exchange, ERROR_INTERNAL);
 }
 
-static const struct route ROUTES[] = {
-    {"POST", "/echo", .run = answer_echo, .body_max = 1000},
-    {"POST", "/slow", .run = answer_slowly},
-    {"GET", "/timeouts", .run = answer_timeouts},
-    {"GET", "/stream", .run = stream_then_fail},
-    {"POST", "/together", .run = answer_together},
-    {"POST", "/later", .start = start_later},
+static const struct router_entry ENTRIES[] = {
+    {"POST", "/echo", PLAIN(answer_echo), .body_max = 1000},
+    {"POST", "/slow", PLAIN(answer_slowly)},
+    {"GET", "/timeouts", PLAIN(answer_timeouts)},
+    {"GET", "/stream", PLAIN(stream_then_fail)},
+    {"POST", "/together", PLAIN(answer_together)},
+    {"POST", "/later", .serve = start_later},
 };
-static const struct handler HANDLER = {
-    .name = "test", .routes = ROUTES, .route_count = sizeof(ROUTES) / sizeof(ROUTES[0])};
+static const struct router_table TABLE = {
+    .name = "test", .entries = ENTRIES, .entry_count = sizeof(ENTRIES) / sizeof(ENTRIES[0])};
 
 static struct sockaddr_un address;
 static socklen_t address_len;
@@ -152,7 +153,7 @@ static int serve_in_child(int listen_fd)
 {
     static struct config config = {.allowed_origins = ""};
     static struct app app = {.handler = "test", .config = &config};
-    struct router *router = router_new(&app, &HANDLER);
+    struct router *router = router_new(&app, &TABLE);
     struct serve_options options = {
         .listen_fd = listen_fd, .threads = threads, .router = router, .on_ready = tell_ready};
     if (!router || !fastcgi_library_init())
@@ -502,7 +503,7 @@ static void test_cannot_start(void **state)
     (void)state;
     static struct config config = {.allowed_origins = ""};
     static struct app app = {.handler = "test", .config = &config};
-    struct router *router = router_new(&app, &HANDLER);
+    struct router *router = router_new(&app, &TABLE);
     struct serve_options options = {.listen_fd = -1, .threads = 1, .router = router};
     sigset_t before;
     pthread_sigmask(SIG_SETMASK, NULL, &before);

@@ -21,6 +21,7 @@
 #include "base/config.h"
 #include "base/json_writer.h"
 #include "fake_transport.h"
+#include "plain_entry.h"
 #include "http/body.h"
 #include "http/router.h"
 
@@ -185,11 +186,11 @@ static enum error stream_end(struct app *app, struct request *request, struct re
     return ERROR_OK;
 }
 
-static const struct route ROUTES[] = {
-    {"POST", "/name", .run = answer_name},
-    {"GET", "/stream", .run = stream_end},
+static const struct router_entry ENTRIES[] = {
+    {"POST", "/name", PLAIN(answer_name)},
+    {"GET", "/stream", PLAIN(stream_end)},
 };
-static const struct handler HANDLER = {.name = "test", .routes = ROUTES, .route_count = 2};
+static const struct router_table TABLE = {.name = "test", .entries = ENTRIES, .entry_count = 2};
 
 static bool abandoned;
 
@@ -203,7 +204,7 @@ static void serve_with_failures(enum failing failing)
 {
     static struct config config = {.allowed_origins = "https://a.example"};
     static struct app app = {.handler = "test", .config = &config};
-    struct router *router = router_new(&app, &HANDLER);
+    struct router *router = router_new(&app, &TABLE);
     bool complete = false;
     assert_non_null(router);
     for (long n = 0; !complete; n++) {
@@ -254,7 +255,7 @@ static void test_stream(void **state)
     (void)state;
     static struct config config = {.allowed_origins = ""};
     static struct app app = {.handler = "test", .config = &config};
-    struct router *router = router_new(&app, &HANDLER);
+    struct router *router = router_new(&app, &TABLE);
     bool complete = false;
     assert_non_null(router);
     for (long n = 0; !complete; n++) {
@@ -289,7 +290,7 @@ static void test_router_new(void **state)
     (void)state;
     static struct app app = {.handler = "test"};
     fail_from(FAIL_OWN, 0);
-    struct router *router = router_new(&app, &HANDLER);
+    struct router *router = router_new(&app, &TABLE);
     assert_true(failed());
     assert_null(router);
     router_free(router);

@@ -268,7 +268,8 @@ static int in_child(const struct config *config, int (*try)(void))
     int status;
     pid_t pid = fork();
     if (pid == 0) {
-        sandbox_enter(config, NULL);
+        if (!sandbox_enter(config, NULL))
+            abort();
         /* Past what a sanitizer does at the end, which is not what is tried here. */
         _exit(try());
     }
