@@ -8,7 +8,7 @@
 #include "http/body.h"
 #include "http/router.h"
 #include "services/account_service.h"
-#include "services/operation.h"
+#include "base/operation.h"
 
 struct call {
     struct app *app;
