@@ -23,6 +23,7 @@ static enum error read_outcome(struct text word, enum ledger_outcome *ret_outcom
         {"not_pending", LEDGER_NOT_PENDING},
         {"too_much", LEDGER_TOO_MUCH},
         {"already_reversed", LEDGER_ALREADY_REVERSED},
+        {"of_payment", LEDGER_OF_PAYMENT},
     };
     for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
         if (text_equal(word, text_from(TABLE[i].word))) {

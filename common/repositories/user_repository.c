@@ -179,6 +179,8 @@ STATEMENT(PROFILE, .query = &query_user_profile, .kind = STATEMENT_READ, STATEME
                             COLUMN(struct user_profile, subscription_plan, TEXT),
                             COLUMN(struct user_profile, subscription_status, TEXT),
                             COLUMN_NULLABLE(struct user_profile, period_end, TIMESTAMP),
+                            COLUMN_NULLABLE(struct user_profile, next_attempt_at, TIMESTAMP),
+                            COLUMN_NULLABLE(struct user_profile, grace_ends_at, TIMESTAMP),
                             COLUMN(struct user_profile, plan, TEXT),
                             COLUMN_NULLABLE(struct user_profile, daily_generations, INT4),
                             COLUMN_NULLABLE(struct user_profile, history_max, INT4),

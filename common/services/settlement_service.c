@@ -20,15 +20,6 @@ struct owner {
     bool found;
 };
 
-static void count_difference(struct app *app, struct text kind, struct text provider_id)
-{
-    char labels[METRIC_LABELS_BYTES_MAX];
-    snprintf(labels, sizeof(labels), "kind=\"%.*s\"", (int)kind.len, kind.data);
-    metric_add(metrics_series(app->metrics, "payment_differences_total", labels), 1);
-    log_event(app->log, LOG_WARNING, "payment difference", LOG_TEXT("kind", kind),
-              LOG_TEXT("provider_id", provider_id));
-}
-
 /* What no payment of ours belongs to. */
 static enum error record_unknown(struct app *app, struct text kind, struct text provider_id,
                                  const struct money *amount)
@@ -45,7 +36,7 @@ static enum error record_unknown(struct app *app, struct text kind, struct text 
     };
     enum error err = reconcile_repository_record_difference(app->database, &difference, &is_new);
     if (!err && is_new)
-        count_difference(app, kind, provider_id);
+        payment_provider_difference(app, kind, provider_id);
     return err;
 }
 
@@ -73,7 +64,7 @@ static enum error apply(struct app *app, const struct payment_state *state,
     enum error err = payment_repository_apply(app->database, state, ret_applied);
     cache_write_end(app->cache, &write);
     if (!err && ret_applied->kind[0])
-        count_difference(app, text_from(ret_applied->kind), state->provider_id);
+        payment_provider_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
 }
 
@@ -234,7 +225,7 @@ static enum error apply_refund(struct app *app, const struct refund_state *state
     enum error err = refund_repository_apply(app->database, state, ret_applied);
     cache_write_end(app->cache, &write);
     if (!err && ret_applied->kind[0])
-        count_difference(app, text_from(ret_applied->kind), state->provider_id);
+        payment_provider_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
 }
 
