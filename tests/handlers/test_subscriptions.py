@@ -54,6 +54,7 @@ class Life:
             "UPDATE subscriptions SET next_check_at = next_check_at - make_interval(days => %(d)s),"
             " current_period_start = current_period_start - make_interval(days => %(d)s),"
             " current_period_end = current_period_end - make_interval(days => %(d)s),"
+            " grace_until = grace_until - make_interval(days => %(d)s),"
             " period_anchor = period_anchor - make_interval(days => %(d)s) WHERE id = %(id)s",
             {"d": days, "id": self.id})
         self.shop.query("UPDATE payments SET created_at = created_at - make_interval(days => %s)"

@@ -57,6 +57,7 @@ class Subscriptions(Payments):
             " current_period_start = current_period_start - %(t)s::interval,"
             " current_period_end = current_period_end - %(t)s::interval,"
             " period_anchor = period_anchor - %(t)s::interval,"
+            " grace_until = grace_until - %(t)s::interval,"
             " next_check_at = next_check_at - %(t)s::interval WHERE id = %(id)s RETURNING id",
             {"t": interval, "id": subscription})
 
