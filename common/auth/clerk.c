@@ -1,6 +1,7 @@
 #include "auth/clerk.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,13 +31,16 @@ struct clerk {
 
     pthread_rwlock_t keys_lock; /* guards keys; held for reading while verifying */
     struct key_set *keys;       /* NULL until the first fetch succeeded */
-    pthread_mutex_t fetch_lock; /* one fetch at a time; guards the two times */
+    pthread_mutex_t fetch_lock; /* one fetch at a time; held to write what follows */
     int64_t fetched_ms;         /* of clock_monotonic_ms; when keys came */
-    int64_t tried_ms;
+    _Atomic int64_t tried_ms;   /* when the last fetch ended */
+    _Atomic uint64_t fetches;   /* begun so far */
+    uint64_t keys_fetch;        /* which of them brought the keys */
 };
 
 /* What the cache remembers of a verified token: who, until when. */
 struct remembered {
+    int64_t issued_at_unix;
     int64_t expires_at_unix;
     char subject[64]; /* Clerk's ids have 32 characters */
 };
@@ -128,6 +132,7 @@ static void fetch_keys(struct clerk *clerk)
         .timeout_ms = JWKS_TIMEOUT_MS,
         .answer_bytes_max = JWKS_BYTES_MAX,
     };
+    uint64_t number = atomic_fetch_add(&clerk->fetches, 1) + 1;
     enum error err = http_client_call(&call, &answer);
     if (!err && answer.status != 200)
         err = ERROR_UNAUTHORIZED;
@@ -139,6 +144,7 @@ static void fetch_keys(struct clerk *clerk)
                   LOG_NUMBER("status", answer.status));
     } else {
         clerk->fetched_ms = clerk->tried_ms;
+        clerk->keys_fetch = number;
         pthread_rwlock_wrlock(&clerk->keys_lock);
         struct key_set *old = clerk->keys;
         clerk->keys = fresh;
@@ -157,16 +163,18 @@ static bool has_keys(struct clerk *clerk)
 }
 
 /*
- * Fetches when the keys are older than max_age_ms and the last try is not too recent. Whoever can
- * verify with the keys there are does not wait for another thread's fetch.
+ * Fetches when the keys are older than max_age_ms and the last try is not too recent. A thread that
+ * can verify with the keys there are does not wait for another's fetch. Returns whether the keys
+ * are of a fetch that began after the call, so that what they lack is not there.
  */
-static void refresh_keys(struct clerk *clerk, int64_t max_age_ms)
+static bool refresh_keys(struct clerk *clerk, int64_t max_age_ms)
 {
+    uint64_t before = atomic_load(&clerk->fetches);
     if (!clerk->remote)
-        return;
+        return true;
     if (max_age_ms > 0 && has_keys(clerk)) {
         if (pthread_mutex_trylock(&clerk->fetch_lock) != 0)
-            return;
+            return false;
     } else {
         blocking_begin();
         pthread_mutex_lock(&clerk->fetch_lock);
@@ -174,7 +182,9 @@ static void refresh_keys(struct clerk *clerk, int64_t max_age_ms)
     int64_t now_ms = clock_monotonic_ms();
     if (now_ms - clerk->fetched_ms >= max_age_ms && now_ms - clerk->tried_ms >= JWKS_PAUSE_MS)
         fetch_keys(clerk);
+    bool current = clerk->keys_fetch > before;
     pthread_mutex_unlock(&clerk->fetch_lock);
+    return current;
 }
 
 static enum error verify_once(struct clerk *clerk, struct text token, int64_t now_unix,
@@ -188,19 +198,29 @@ static enum error verify_once(struct clerk *clerk, struct text token, int64_t no
     return err;
 }
 
-/* After a key id that is not known, or when there are no keys at all. */
+/*
+ * After a key id that is not known, or when there are no keys at all. current: the keys were
+ * fetched since the token came, as refresh_keys returns it.
+ */
 static enum error verify_with_new_keys(struct clerk *clerk, struct text token, int64_t now_unix,
-                                       struct session_claims *ret_claims)
+                                       struct session_claims *ret_claims, bool current)
 {
-    char kid[KEY_ID_BYTES_MAX + 1];
-    enum error err = session_token_key_id(token, kid);
+    enum error err = session_token_needs_key(token, &clerk->policy, now_unix);
     if (err)
         return err;
-    refresh_keys(clerk, 0);
+    current = refresh_keys(clerk, 0) || current;
     err = verify_once(clerk, token, now_unix, ret_claims);
     if (err == ERROR_NOT_FOUND)
-        err = has_keys(clerk) ? ERROR_UNAUTHORIZED : ERROR_IDENTITY_UNAVAILABLE;
+        err = current ? ERROR_UNAUTHORIZED : ERROR_IDENTITY_UNAVAILABLE;
     return err;
+}
+
+int clerk_wait_seconds(struct clerk *clerk)
+{
+    if (!clerk)
+        return 1;
+    int64_t left_ms = clerk->tried_ms + JWKS_PAUSE_MS - clock_monotonic_ms();
+    return left_ms > 1000 ? (int)((left_ms + 999) / 1000) : 1;
 }
 
 static struct cache_key token_key(struct text token)
@@ -218,6 +238,7 @@ static void remember(struct clerk *clerk, const struct cache_key *key,
 {
     struct remembered value;
     memset(&value, 0, sizeof(value));
+    value.issued_at_unix = claims->issued_at_unix;
     value.expires_at_unix = claims->expires_at_unix;
     if (text_copy(text_from(claims->subject), value.subject, sizeof(value.subject)))
         cache_store(clerk->cache, key, lease, &value, sizeof(value));
@@ -236,13 +257,14 @@ enum error clerk_verify(struct clerk *clerk, struct text token, struct session_c
             return ERROR_UNAUTHORIZED;
         memcpy(ret_claims->subject, known.subject, sizeof(known.subject));
         ret_claims->email[0] = '\0';
+        ret_claims->issued_at_unix = known.issued_at_unix;
         ret_claims->expires_at_unix = known.expires_at_unix;
         return ERROR_OK;
     }
-    refresh_keys(clerk, JWKS_FRESH_MS);
+    bool current = refresh_keys(clerk, JWKS_FRESH_MS);
     enum error err = verify_once(clerk, token, now_unix, ret_claims);
     if (err == ERROR_NOT_FOUND)
-        err = verify_with_new_keys(clerk, token, now_unix, ret_claims);
+        err = verify_with_new_keys(clerk, token, now_unix, ret_claims, current);
     if (!err)
         remember(clerk, &key, &lease, ret_claims);
     return err;

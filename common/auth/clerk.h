@@ -29,8 +29,12 @@ void clerk_free(struct clerk *clerk);
 
 /*
  * ERROR_OK, or ERROR_UNAUTHORIZED for a token that is not valid now, whatever the reason.
- * ERROR_IDENTITY_UNAVAILABLE: no key set could be fetched yet, so that a token that may be good
- * cannot be judged. ERROR_NO_MEMORY. clerk may be NULL (not configured).
+ * ERROR_IDENTITY_UNAVAILABLE: it may be good, but its key is not known, and the key set could not
+ * be fetched since it came: no answer, or the pause after a fetch. ERROR_NO_MEMORY. clerk may be
+ * NULL (not configured).
  */
 enum error clerk_verify(struct clerk *clerk, struct text token,
                         struct session_claims *ret_claims) MUST_CHECK;
+
+/* Seconds after ERROR_IDENTITY_UNAVAILABLE until the key set may be fetched again; at least 1. */
+int clerk_wait_seconds(struct clerk *clerk);

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "auth/origin.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
@@ -23,12 +24,23 @@ struct clerk;
 /* What an identity is read from; absent texts for headers that did not come. Borrowed. */
 struct identity_headers {
     struct text authorization;
-    struct text cookie; /* looked at only without an Authorization header */
+    struct text cookie; /* looked at only without an Authorization header; so is what follows */
+    bool changes;       /* the method is not GET, HEAD or OPTIONS */
+    bool has_body;      /* at least one byte */
+    struct text content_type; /* Content-Type */
+    struct origin_headers from;
+    const char *allowed_origins; /* as origin_is_listed; may be NULL where nothing changes */
 };
 
 /*
- * Reads and checks the identity. Returns ERROR_UNAUTHORIZED when there is none or it is not well
- * formed; ret_identity is then untouched. clerk: NULL when Clerk is not configured. Thread-safe.
+ * Reads and checks the identity. Of several session cookies (Clerk sets __session and, by
+ * application, __session_<suffix>) the first SESSION_COOKIES_MAX are tried, and the newest good one
+ * counts. ret_identity is untouched on failure:
+ * ERROR_UNAUTHORIZED: there is none, or it is not well formed or not good.
+ * ERROR_ORIGIN_NOT_ALLOWED, ERROR_UNSUPPORTED_MEDIA_TYPE: a cookie is not enough for a change that
+ * another site's page may have asked for: of an origin that is not trusted, or with a body that is
+ * not JSON.
+ * Others as clerk_verify. clerk: NULL when Clerk is not configured. Thread-safe.
  */
 enum error identity_read(const struct identity_headers *headers, struct clerk *clerk,
                          struct identity *ret_identity) MUST_CHECK;

@@ -82,17 +82,19 @@ static bool read_time(struct json_object *payload, const char *name, int64_t *re
     return true;
 }
 
-static bool times_allowed(struct json_object *payload, int64_t now, int64_t *ret_expires)
+static bool times_allowed(struct json_object *payload, int64_t now,
+                          struct session_claims *ret_claims)
 {
     int64_t not_before;
-    int64_t issued;
-    if (!read_time(payload, "exp", ret_expires) || *ret_expires <= now - TOKEN_SKEW_SECONDS)
+    if (!read_time(payload, "exp", &ret_claims->expires_at_unix) ||
+        ret_claims->expires_at_unix <= now - TOKEN_SKEW_SECONDS)
         return false;
     if (has_member(payload, "nbf") &&
         (!read_time(payload, "nbf", &not_before) || not_before > now + TOKEN_SKEW_SECONDS))
         return false;
-    return !has_member(payload, "iat") ||
-           (read_time(payload, "iat", &issued) && issued <= now + TOKEN_SKEW_SECONDS);
+    ret_claims->issued_at_unix = 0;
+    return !has_member(payload, "iat") || (read_time(payload, "iat", &ret_claims->issued_at_unix) &&
+                                           ret_claims->issued_at_unix <= now + TOKEN_SKEW_SECONDS);
 }
 
 static bool party_allowed(struct json_object *payload, struct text parties)
@@ -110,7 +112,6 @@ static bool party_allowed(struct json_object *payload, struct text parties)
 static bool claims_allowed(struct json_object *payload, const struct session_policy *policy,
                            int64_t now, struct session_claims *ret_claims)
 {
-    int64_t expires;
     struct text subject = json_parse_string(payload, "sub");
     struct text email = json_parse_string(payload, "email");
     if (subject.len == 0 || memchr(subject.data, '\0', subject.len) ||
@@ -119,7 +120,7 @@ static bool claims_allowed(struct json_object *payload, const struct session_pol
     if (policy->issuer.len > 0 && !text_equal(json_parse_string(payload, "iss"), policy->issuer))
         return false;
     if (!party_allowed(payload, policy->authorized_parties) ||
-        !times_allowed(payload, now, &expires))
+        !times_allowed(payload, now, ret_claims))
         return false;
     /* A session that still has a task to do (choosing an organisation, say) is not signed in. */
     if (text_equal(json_parse_string(payload, "sts"), TEXT_LITERAL("pending")))
@@ -127,23 +128,45 @@ static bool claims_allowed(struct json_object *payload, const struct session_pol
     ret_claims->email[0] = '\0';
     if (email.len > 0 && !memchr(email.data, '\0', email.len))
         (void)text_copy(email, ret_claims->email, sizeof(ret_claims->email));
-    ret_claims->expires_at_unix = expires;
     return true;
 }
 
-enum error session_token_key_id(struct text token, char kid[static KEY_ID_BYTES_MAX + 1])
+static enum error read_claims(struct text payload, const struct session_policy *policy,
+                              int64_t now_unix, struct session_claims *ret_claims)
+{
+    struct json_object *object = NULL;
+    struct session_claims claims;
+    enum error err = decode_object(payload, &object);
+    if (err)
+        return err;
+    if (claims_allowed(object, policy, now_unix, &claims))
+        *ret_claims = claims;
+    else
+        err = ERROR_UNAUTHORIZED;
+    json_object_put(object);
+    return err;
+}
+
+static bool has_key_id(struct json_object *header)
+{
+    struct text kid = json_parse_string(header, "kid");
+    return kid.len > 0 && kid.len <= KEY_ID_BYTES_MAX && !memchr(kid.data, '\0', kid.len);
+}
+
+enum error session_token_needs_key(struct text token, const struct session_policy *policy,
+                                   int64_t now_unix)
 {
     struct parts parts;
+    struct session_claims claims;
     struct json_object *header = NULL;
     if (!split(token, &parts))
         return ERROR_UNAUTHORIZED;
     enum error err = decode_object(parts.header, &header);
     if (err)
         return err;
-    struct text found = json_parse_string(header, "kid");
-    if (found.len == 0 || memchr(found.data, '\0', found.len) ||
-        !text_copy(found, kid, KEY_ID_BYTES_MAX + 1))
-        err = ERROR_UNAUTHORIZED;
+    err = header_allowed(header) && has_key_id(header)
+              ? read_claims(parts.payload, policy, now_unix, &claims)
+              : ERROR_UNAUTHORIZED;
     json_object_put(header);
     return err;
 }
@@ -155,31 +178,19 @@ enum error session_token_verify(struct text token, const struct key_set *keys,
     unsigned char signature[KEY_BITS_MAX / 8];
     size_t signature_len;
     struct parts parts;
-    struct session_claims claims;
     struct json_object *header = NULL;
-    struct json_object *payload = NULL;
     if (!split(token, &parts))
         return ERROR_UNAUTHORIZED;
     enum error err = decode_object(parts.header, &header);
     if (err)
         return err;
     err = ERROR_UNAUTHORIZED;
-    if (!header_allowed(header) ||
-        !base64url_decode(parts.signature, signature, sizeof(signature), &signature_len))
-        goto out;
-    err = key_set_verify(keys, json_parse_string(header, "kid"), parts.signed_part,
-                         (struct text){(const char *)signature, signature_len});
-    if (err)
-        goto out;
-    err = decode_object(parts.payload, &payload);
-    if (err)
-        goto out;
-    if (claims_allowed(payload, policy, now_unix, &claims))
-        *ret_claims = claims;
-    else
-        err = ERROR_UNAUTHORIZED;
-out:
+    if (header_allowed(header) &&
+        base64url_decode(parts.signature, signature, sizeof(signature), &signature_len))
+        err = key_set_verify(keys, json_parse_string(header, "kid"), parts.signed_part,
+                             (struct text){(const char *)signature, signature_len});
+    if (!err)
+        err = read_claims(parts.payload, policy, now_unix, ret_claims);
     json_object_put(header);
-    json_object_put(payload);
     return err;
 }

@@ -1,6 +1,6 @@
 /*
  * Clerk session tokens (JSON Web Token, RFC 7519, signed RS256; Clerk: "Manual JWT verification").
- * Signature before claims, so that an answer never depends on claims nobody vouches for.
+ * Signature before claims, so that nothing is granted on claims nobody vouches for.
  */
 #pragma once
 
@@ -15,6 +15,7 @@
 struct session_claims {
     char subject[CLERK_ID_BYTES_MAX + 1];
     char email[EMAIL_BYTES_MAX + 1]; /* empty when the token carries none */
+    int64_t issued_at_unix;          /* seconds; 0 when the token does not say */
     int64_t expires_at_unix;         /* seconds; the skew is not in it */
 };
 
@@ -25,11 +26,12 @@ struct session_policy {
 };
 
 /*
- * The kid of the header, copied, without verifying anything. ERROR_UNAUTHORIZED when there is none
- * or the token is malformed, or ERROR_NO_MEMORY.
+ * Whether some key might make the token good at that time: its form, header, kid and claims allow
+ * it, and only the signature is not looked at. ERROR_OK; ERROR_UNAUTHORIZED: no key could;
+ * ERROR_NO_MEMORY.
  */
-enum error session_token_key_id(struct text token,
-                                char kid[static KEY_ID_BYTES_MAX + 1]) MUST_CHECK;
+enum error session_token_needs_key(struct text token, const struct session_policy *policy,
+                                   int64_t now_unix) MUST_CHECK;
 
 /*
  * Verifies a token at a time (seconds since 1970). ERROR_OK; ERROR_NOT_FOUND: the key set has no

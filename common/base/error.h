@@ -33,9 +33,15 @@
       "Authentication required") \
     X(IDENTITY_UNAVAILABLE, 503, "identity_unavailable", "Вход временно недоступен", \
       "Sign-in temporarily unavailable", \
-      "The keys of session tokens could not be fetched yet; try again in a moment") \
+      "The key of this session token could not be fetched yet; try again after Retry-After") \
     X(FORBIDDEN, 403, "forbidden", "Доступ запрещён", "Forbidden", \
       "This address or identity may not use this endpoint") \
+    X(ORIGIN_NOT_ALLOWED, 403, "origin_not_allowed", "Запрос с этого сайта не разрешён", \
+      "A request from this site is not allowed", \
+      "A change by cookie needs an Origin that is allowed, or that of the address asked; " \
+      "Authorization: Bearer needs none") \
+    X(UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type", "Тип данных не поддерживается", \
+      "Unsupported media type", "Send Content-Type: application/json") \
     X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \
       "There is no such object or path") \
     X(METHOD_NOT_ALLOWED, 405, "method_not_allowed", "Метод не поддерживается", \

@@ -37,8 +37,9 @@ enum {
     CLERK_ID_BYTES_MAX = 255,  /* users.clerk_id; Clerk's have 32 characters */
     EMAIL_BYTES_MAX = 255,     /* users.email */
     TOKEN_BYTES_MAX = 8 * KIB, /* one header; Clerk's tokens are below 4 KiB (a cookie) */
-    TOKEN_SKEW_SECONDS = 5,    /* Clerk's default clock skew */
-    KEYS_MAX = 16,             /* of a key set; Clerk's have one or two */
+    SESSION_COOKIES_MAX = 4, /* of a request: 26 us a signature; two instances of Clerk set four */
+    TOKEN_SKEW_SECONDS = 5,  /* Clerk's default clock skew */
+    KEYS_MAX = 16,           /* of a key set; Clerk's have one or two */
     KEY_ID_BYTES_MAX = 128,
     KEY_BITS_MIN = 2048, /* RFC 7518, section 3.3 */
     KEY_BITS_MAX = 4096,

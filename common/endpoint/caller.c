@@ -9,7 +9,7 @@ static enum error resolve_account(struct call *call)
 {
     struct identity identity;
     struct identity device;
-    enum error err = request_identity(call->request, call->app->clerk, &identity);
+    enum error err = request_identity(call->request, call->app, &identity);
     if (!err && call->route->access == ACCESS_CLERK && identity.kind != IDENTITY_CLERK)
         err = ERROR_UNAUTHORIZED;
     if (!err)

@@ -1,27 +1,14 @@
 #include "http/cors.h"
 
+#include "auth/origin.h"
 #include "base/limits.h"
-
-static struct text without_slash(struct text origin)
-{
-    while (origin.len > 0 && origin.data[origin.len - 1] == '/')
-        origin.len--;
-    return origin;
-}
 
 /* Copies the request's origin when it is listed. */
 static bool listed_origin(const char *allowed_origins, const struct request *request,
                           char origin[static HEADER_BYTES_MAX])
 {
     struct text wanted = request_param(request, "HTTP_ORIGIN");
-    struct text rest = text_from(allowed_origins);
-    struct text item;
-    if (wanted.len == 0)
-        return false;
-    while (text_next_item(&rest, ',', &item))
-        if (item.len > 0 && text_equal(without_slash(item), wanted))
-            return text_copy(wanted, origin, HEADER_BYTES_MAX);
-    return false;
+    return origin_is_listed(allowed_origins, wanted) && text_copy(wanted, origin, HEADER_BYTES_MAX);
 }
 
 void cors_apply(const char *allowed_origins, const struct request *request,

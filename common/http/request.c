@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/config.h"
 #include "base/limits.h"
 
 void request_init(struct request *request)
@@ -120,14 +121,28 @@ enum error request_service_key(const struct request *request, struct text *ret_k
     return ret_key->len > 0 ? ERROR_OK : ERROR_UNAUTHORIZED;
 }
 
-enum error request_identity(const struct request *request, struct clerk *clerk,
+static bool is_safe(struct text method)
+{
+    return text_equal(method, TEXT_LITERAL("GET")) || text_equal(method, TEXT_LITERAL("HEAD")) ||
+           text_equal(method, TEXT_LITERAL("OPTIONS"));
+}
+
+enum error request_identity(const struct request *request, const struct app *app,
                             struct identity *ret_identity)
 {
     struct identity_headers headers = {
         .authorization = request_param(request, "HTTP_AUTHORIZATION"),
         .cookie = request_param(request, "HTTP_COOKIE"),
+        .changes = !is_safe(request->method),
+        .has_body = request->body.len > 0,
+        .content_type = request_param(request, "CONTENT_TYPE"),
+        .from = {.origin = request_param(request, "HTTP_ORIGIN"),
+                 .referer = request_param(request, "HTTP_REFERER"),
+                 .fetch_site = request_param(request, "HTTP_SEC_FETCH_SITE"),
+                 .host = request_param(request, "HTTP_HOST")},
+        .allowed_origins = app->config->allowed_origins,
     };
-    return identity_read(&headers, clerk, ret_identity);
+    return identity_read(&headers, app->clerk, ret_identity);
 }
 
 /* application/x-www-form-urlencoded: %XX and plus for a blank. False when it does not fit. */

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 
 #include "auth/identity.h"
+#include "base/app.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -47,8 +48,8 @@ struct text request_param(const struct request *request, const char *name);
 /* The key of a calling service, borrowed; ERROR_UNAUTHORIZED without one. */
 enum error request_service_key(const struct request *request, struct text *ret_key) MUST_CHECK;
 
-/* Identity from the headers; errors and clerk as identity_read. */
-enum error request_identity(const struct request *request, struct clerk *clerk,
+/* Identity from the headers, once the body is read; errors as identity_read. */
+enum error request_identity(const struct request *request, const struct app *app,
                             struct identity *ret_identity) MUST_CHECK;
 
 /* A value of the query string that is asked for, and the room for it, decoded. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/clerk.h"
 #include "base/clock.h"
 #include "base/config.h"
 #include "http/cors.h"
@@ -140,12 +141,12 @@ static void count_request(struct router *router, const struct router_entry *entr
 }
 
 /* The request boundary: the one place that logs a failure. Those of the database are logged where
- * their SQLSTATE is known. */
+ * their SQLSTATE is known, and a key set that is missing where it was not fetched. */
 static void log_failure(const struct router *router, const struct request *request, enum error err)
 {
     const struct error_info *info = error_describe(err);
     if (info->status < 500 || err == ERROR_DATABASE || err == ERROR_DATABASE_BUSY ||
-        err == ERROR_DATABASE_UNAVAILABLE)
+        err == ERROR_DATABASE_UNAVAILABLE || err == ERROR_IDENTITY_UNAVAILABLE)
         return;
     log_event(router->app->log, LOG_ERROR, "request failed", LOG_STRING("error", info->name),
               LOG_TEXT("method", request->method), LOG_TEXT("path", request->path));
@@ -161,6 +162,8 @@ void router_answer(struct exchange *exchange, enum error err)
         err = buffer_error(&response->body) ? ERROR_NO_MEMORY : ERROR_OK;
     if (err)
         log_failure(router, exchange->request, err);
+    if (err == ERROR_IDENTITY_UNAVAILABLE)
+        response->wait_seconds = clerk_wait_seconds(router->app->clerk);
     if (err && response->streaming)
         response->write_failed = true;
     else if (err)

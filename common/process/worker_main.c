@@ -136,6 +136,7 @@ static void work_until_stopped(struct pool *pool, struct pool_thread *threads,
                                const sigset_t *signals)
 {
     struct log *log = pool->app->log;
+    int count = pool->running;
     int received;
     if (!start(pool, threads)) {
         log_event(log, LOG_ERROR, "cannot start", LOG_STRING("problem", "no thread"));
@@ -148,6 +149,8 @@ static void work_until_stopped(struct pool *pool, struct pool_thread *threads,
         ;
     bool all = stop(pool);
     log_event(log, LOG_INFO, "stopped", LOG_STRING("work", all ? "finished" : "cut off"));
+    for (int i = 0; i < count; i++)
+        (void)(all ? pthread_join(threads[i].id, NULL) : pthread_detach(threads[i].id));
     if (!all)
         _exit(EXIT_SUCCESS); /* what the others still use must stay until they are gone */
 }
@@ -167,15 +170,12 @@ static int run(struct app *app, const void *context)
         log_event(app->log, LOG_ERROR, "cannot start", LOG_STRING("problem", "out of memory"));
         return EXIT_FAILURE;
     }
-    int count = pool.running;
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     work_until_stopped(&pool, threads, &signals);
-    for (int i = 0; i < count; i++)
-        pthread_join(threads[i].id, NULL);
     pthread_cond_destroy(&pool.changed);
     pthread_mutex_destroy(&pool.lock);
     free(threads);

@@ -284,7 +284,7 @@ def test_new_account(clerk_stack, clerk, cluster):
 
 
 def test_where_the_token_stands(clerk_stack, clerk):
-    """Bearer and the __session cookie; Authorization decides when it is there."""
+    """Bearer and the session cookies; Authorization decides when it is there."""
     subject = new_user()
     token = clerk.token(subject)
     client = clerk_stack.client(anonymous=True)
@@ -294,10 +294,12 @@ def test_where_the_token_stands(clerk_stack, clerk):
         ({"Cookie": f"__session={token}"}, 200),
         ({"Cookie": f"a=b; __session={token}; c=d"}, 200),
         ({"Cookie": f"x__session={token}"}, 401),
-        ({"Cookie": f"__session_abc={token}"}, 401),
+        ({"Cookie": f"__session_a1B2c3D4={token}"}, 200),
+        ({"Cookie": f"__session_={token}"}, 401),
+        ({"Cookie": f"__session-abc={token}"}, 401),
         ({"Cookie": f"__Session={token}"}, 401),
         ({"Cookie": "__session="}, 401),
-        ({"Cookie": f"__session=x; __session={token}"}, 401),
+        ({"Cookie": f"__session=x; __session={token}"}, 200),
         ({"Authorization": "Bearer x", "Cookie": f"__session={token}"}, 401),
         ({"Authorization": "Bearer", "Cookie": f"__session={token}"}, 401),
         ({"Authorization": f"Token {token}"}, 401),
@@ -328,7 +330,8 @@ def test_refused_over_http(clerk_stack, clerk, issuer):
                             payload=clerk.claims("user_refused")),
         "another key": clerk.token("user_refused", key=other,
                                    header={"kid": clerk.signing}),
-        "unknown kid": clerk.token("user_refused", key=other),
+        "unknown kid, foreign issuer":
+            clerk.token("user_refused", key=other, iss="https://clerk.evil.example"),
         "issuer": token_of(iss="https://clerk.evil.example"),
         "azp": token_of(azp="https://evil.example"), "no azp": token_of(azp=None),
         "expired": token_of(exp=now - 30), "early": token_of(nbf=now + 60),
@@ -354,6 +357,101 @@ def test_refused_over_http(clerk_stack, clerk, issuer):
         client = clerk_stack.client(anonymous=True)
         assert client.get("/api/tokens", headers=bearer(token_of(**claims))).status == 200
         client.close()
+
+
+def test_which_session_cookie_counts(clerk_stack, clerk):
+    """Stale before good, foreign beside own, the newest of several, and no more than four."""
+    now = int(time.time())
+    first, second = new_user(), new_user()
+    client = clerk_stack.client(anonymous=True)
+
+    def who(*cookies):
+        line = "; ".join(f"{name}={token}" for name, token in cookies)
+        answer = client.get("/api/user", headers={"Cookie": line})
+        return answer.data["user"]["email"] if answer.status == 200 else answer.status
+
+    def token(subject, issued=0, **claims):
+        return clerk.token(subject, email=f"{subject}@example.org", iat=now + issued, **claims)
+
+    stale = token(first, -90, exp=now - 30)
+    foreign = clerk.token(second, key=clerk.new_key(publish=False),
+                          iss="https://clerk.other.example")
+    good, newer = token(first, -20), token(second, -10)
+    one, two = f"{first}@example.org", f"{second}@example.org"
+    assert who(("__session", stale), ("__session", good)) == one
+    assert who(("__session", stale), ("__session_a1B2c3D4", good)) == one
+    assert who(("__session_a1B2c3D4", good), ("__session", stale)) == one
+    assert who(("__session_zzzzzzzz", foreign), ("__session_a1B2c3D4", good)) == one
+    assert who(("__session", foreign), ("__session_a1B2c3D4", good)) == one
+    assert who(("__session", good), ("__session_a1B2c3D4", newer)) == two
+    assert who(("__session_a1B2c3D4", newer), ("__session", good)) == two
+    assert who(("__session", stale), ("__session_zzzzzzzz", foreign)) == 401
+    bad = [(f"__session_{i}", f"{i}.{i}.{i}") for i in range(4)]
+    assert who(*bad[:3], ("__session", good)) == one
+    assert who(*bad, ("__session", good)) == 401
+    client.close()
+
+
+def test_change_by_cookie_needs_an_origin(clerk_stack, clerk, cluster):
+    """A page of an allowed or the same origin may change something; no other may, nor a form."""
+    person = Person(clerk_stack, clerk)
+    own = f"https://127.0.0.1:{clerk_stack.https_port}"
+    cookie = {"Cookie": f"__session={clerk.token(person.subject, exp=int(time.time()) + 600)}"}
+
+    def bonus(method="POST", path="/api/tokens", **headers):
+        return person.client.request(
+            method, path, headers={**cookie, **{name.replace("_", "-"): value
+                                                for name, value in headers.items()}})
+
+    evil = "https://evil.example"
+    refused = [
+        {"Origin": evil}, {"Origin": "null"}, {"Origin": own.replace("https", "http")},
+        {"Origin": "https://127.0.0.1"}, {"Origin": "https://app.example.evil.example"}, {},
+        {"Origin": evil, "Content_Type": "text/plain"},
+        {"Origin": evil, "Sec_Fetch_Site": "cross-site"}, {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"}, {"Sec_Fetch_Site": "none"},
+        {"Referer": evil + "/?" + own}, {"Origin": evil, "Referer": own + "/"},
+    ]
+    for headers in refused:
+        for method, path in (("POST", "/api/tokens"), ("POST", "/api/generations"),
+                             ("DELETE", "/api/user"), ("DELETE", "/api/subscriptions"),
+                             ("POST", "/api/user/link"), ("POST", "/api/usage")):
+            answer = bonus(method, path, **headers)
+            assert (answer.status, answer.code) == (403, "origin_not_allowed"), (headers, answer)
+    assert bonus("GET", Origin=evil).data["balance"] == 10
+    assert bonus("HEAD", Origin=evil).status == 200
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        answer = bonus(Origin="https://app.example", Content_Type=kind)
+        assert (answer.status, answer.code) == (415, "unsupported_media_type"), kind
+    assert cluster.value(clerk_stack.database_url, "SELECT count(*) FROM token_transactions t"
+                         " JOIN users u ON u.id = t.user_id WHERE u.clerk_id = %s",
+                         (person.subject,)) == 1
+    allowed = [
+        {"Origin": "https://app.example"}, {"Origin": own}, {"Origin": "https://other.example"},
+        {"Sec_Fetch_Site": "same-origin"}, {"Origin": "null", "Sec_Fetch_Site": "same-origin"},
+        {"Referer": own + "/page"}, {"Referer": "https://app.example/page?x"},
+        {"Origin": "https://app.example", "Content_Type": "application/json; charset=utf-8"},
+        {"Origin": own, "Content_Type": None},
+        {"Origin": "https://public.example", "Host": "public.example"},
+    ]
+    statuses = [bonus(**headers).status for headers in allowed]
+    assert statuses == [200] + [400] * (len(allowed) - 1), statuses
+    # Beside Authorization the cookie does not count, and nothing is asked.
+    both = {**cookie, "Origin": evil, **bearer(clerk.token(person.subject))}
+    assert person.client.post("/api/tokens", headers=both).code == "bonus_already_claimed"
+    person.client.close()
+
+
+def test_change_by_cookie_over_http_2(clerk_stack, clerk):
+    """The own origin is told from :authority as it is from Host."""
+    own = f"https://127.0.0.1:{clerk_stack.https_port}"
+    for origin, status in ((own, "200"), ("https://127.0.0.1", "403")):
+        done = subprocess.run(
+            ["curl", "-s", "--http2", "--cacert", f"{clerk_stack.run_dir}/tls/certificate.pem",
+             "-o", "/dev/null", "-w", "%{http_code} %{http_version}", "-X", "POST",
+             "-H", f"Cookie: __session={clerk.token()}", "-H", f"Origin: {origin}",
+             f"{own}/api/tokens"], capture_output=True, text=True, timeout=30, check=True)
+        assert done.stdout == f"{status} 2"
 
 
 def test_remembered_until_it_expires(clerk_stack, clerk):
@@ -382,17 +480,45 @@ def test_keys_of_the_running_handlers(cluster, database, make_handler, issuer):
         assert clerk.fetches == []
         assert status() == 200
         new = clerk.new_key()
-        # Made-up key ids, from many at once: no fetch within ten seconds of the last.
+        # Made-up key ids, from many at once: no fetch within ten seconds of the last, and no verdict.
         with ThreadPoolExecutor(16) as pool:
-            assert set(pool.map(lambda _: status(new), range(50))) == {401}
+            assert set(pool.map(lambda _: status(new), range(50))) == {503}
         assert len(clerk.fetches) == 1
         wait_until(lambda: status(new) == 200, 12, "the new key is taken up")
         assert len(clerk.fetches) == 2 and clerk.fetches[1] - clerk.fetches[0] >= 9.9
+        gone = clerk.new_key(publish=False)
+        wait_until(lambda: status(gone) == 401, 12, "a key that is not published is refused")
+        assert len(clerk.fetches) == 3
         clerk.fault = "hang"
         assert status() == 200
         events = [event["message"] for event in handler.events()]
         assert "key set not fetched" not in events
         assert clerk.pem().split("\n")[1] not in handler.log()
+
+
+def test_new_key_while_the_key_set_cannot_be_fetched(database, make_handler, issuer):
+    """Known keys go on; a new one is neither good nor bad, until a fetch says which."""
+    with Clerk(issuer) as clerk:
+        handler = make_handler("tokens", POSTGRES_URL=database, **clerk.environment())
+
+        def ask(token):
+            return handler.request("GET", "/api/tokens", headers=bearer(token))
+
+        assert ask(clerk.token()).status == 200
+        new = clerk.new_key()
+        clerk.fault = "error"
+        wait_until(lambda: ask(clerk.token(key=new)) and len(clerk.fetches) == 2, 12, "a try")
+        answer = ask(clerk.token(key=new))
+        assert (answer.status, answer.code) == (503, "identity_unavailable")
+        assert 1 <= int(answer.headers["Retry-After"]) <= 10
+        assert ask(clerk.token()).status == 200
+        # What no key could make good is no reason to wait.
+        for claims in ({"iss": "https://clerk.evil.example"}, {"exp": int(time.time()) - 30},
+                       {"azp": "https://evil.example"}, {"sts": "pending"}):
+            assert ask(clerk.token(key=new, **claims)).status == 401, claims
+        clerk.fault = None
+        wait_until(lambda: ask(clerk.token(key=new)).status == 200, 12, "the new key")
+        assert [event["message"] for event in handler.events()].count("key set not fetched") == 1
 
 
 def test_before_the_first_key_set(database, make_handler, issuer):
@@ -404,7 +530,8 @@ def test_before_the_first_key_set(database, make_handler, issuer):
         for _ in range(3):
             answer = handler.request("GET", "/api/tokens", headers=bearer(good))
             assert (answer.status, answer.code) == (503, "identity_unavailable")
-            assert answer.headers["Retry-After"] == "1"
+            assert 8 <= int(answer.headers["Retry-After"]) <= 10
+            assert answer.json["waitTime"] == int(answer.headers["Retry-After"])
         for bad in ("x", "a.b.c", "device_0123456789abcdef"):
             answer = handler.request("GET", "/api/tokens", headers=bearer(bad))
             assert (answer.status, answer.code) == (401, "unauthorized")

@@ -1,5 +1,6 @@
 /*
- * Who is calling, from headers. Input: lines with Authorization, Cookie and X-Device-Id. The
+ * Who is calling, from headers. Input: lines with Authorization, Cookie, X-Device-Id, Origin,
+ * Referer, Sec-Fetch-Site, Host, Content-Type, and a last one that is there for a change. The
  * verification of tokens is replaced here (driver session_token has the real one), so that what the
  * headers lead to is seen.
  */
@@ -10,6 +11,7 @@
 #include "support/fuzz.h"
 
 static const char GOOD[] = "good.";
+static const char ALLOWED[] = "https://app.example";
 
 /* In place of auth/clerk.c: "good.NAME" is a token of NAME. */
 enum error clerk_verify(struct clerk *clerk, struct text token, struct session_claims *ret_claims)
@@ -22,6 +24,7 @@ enum error clerk_verify(struct clerk *clerk, struct text token, struct session_c
                    sizeof(ret_claims->subject)))
         return ERROR_UNAUTHORIZED;
     (void)text_copy(token, ret_claims->email, sizeof(ret_claims->email));
+    ret_claims->issued_at_unix = ret_claims->subject[0];
     return ERROR_OK;
 }
 
@@ -53,6 +56,24 @@ static void check_identity(const struct identity *identity, const struct identit
     REQUIRE(memmem(where.data, where.len, subject.data, subject.len));
 }
 
+/* A change by cookie: a page of an allowed or the own origin says so, one way or another. */
+static void check_change(const struct identity_headers *headers)
+{
+    const struct origin_headers *from = &headers->from;
+    char *origin = fuzz_string(from->origin.data ? from->origin : from->referer);
+    char *host = fuzz_string(from->host);
+    char *type = fuzz_string(headers->content_type);
+    REQUIRE(text_equal(from->fetch_site, TEXT_LITERAL("same-origin")) ||
+            strncmp(origin, ALLOWED, strlen(ALLOWED)) == 0 ||
+            (host[0] && strncasecmp(origin, "https://", 8) == 0 &&
+             strncasecmp(origin + 8, host, strcspn(host, ":")) == 0));
+    REQUIRE(!headers->has_body ||
+            strncasecmp(type + strspn(type, " \t"), "application/json", 16) == 0);
+    free(origin);
+    free(host);
+    free(type);
+}
+
 static void check_device(struct text id)
 {
     struct identity identity;
@@ -68,21 +89,40 @@ static void check_device(struct text id)
     free(string);
 }
 
+/* A header; one that would be empty did not come. */
+static struct text header_line(struct text *input)
+{
+    struct text line = fuzz_line(input);
+    return line.len > 0 ? line : (struct text){NULL, 0};
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct text input = fuzz_input(data, size);
     struct identity_headers headers = {.authorization = fuzz_line(&input)};
     headers.cookie = fuzz_line(&input);
     struct text device = fuzz_line(&input);
+    headers.from.origin = header_line(&input);
+    headers.from.referer = header_line(&input);
+    headers.from.fetch_site = header_line(&input);
+    headers.from.host = header_line(&input);
+    headers.content_type = header_line(&input);
+    headers.changes = input.len > 0;
+    headers.has_body = input.len > 1;
+    headers.allowed_origins = ALLOWED;
     struct identity identity;
     memset(&identity, 0x5A, sizeof(identity));
     struct identity untouched = identity;
     enum error err = identity_read(&headers, NULL, &identity);
-    REQUIRE(err == ERROR_OK || err == ERROR_UNAUTHORIZED);
+    REQUIRE(err == ERROR_OK || err == ERROR_UNAUTHORIZED || err == ERROR_ORIGIN_NOT_ALLOWED ||
+            err == ERROR_UNSUPPORTED_MEDIA_TYPE);
+    REQUIRE(err == ERROR_OK || err == ERROR_UNAUTHORIZED || headers.changes);
     if (err)
         REQUIRE(memcmp(&identity, &untouched, sizeof(identity)) == 0);
     else
         check_identity(&identity, &headers);
+    if (!err && headers.changes && text_trim(headers.authorization).len == 0)
+        check_change(&headers);
     check_device(device);
     struct identity_headers none = {.authorization = {NULL, 0}};
     REQUIRE(identity_read(&none, NULL, &identity) == ERROR_UNAUTHORIZED);

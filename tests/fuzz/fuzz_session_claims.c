@@ -77,6 +77,8 @@ static void check_accepted(struct json_object *header, struct json_object *paylo
     REQUIRE(!member_is(payload, "sts", "pending"));
     REQUIRE(claims->expires_at_unix > NOW_UNIX - TOKEN_SKEW_SECONDS);
     REQUIRE(claims->expires_at_unix == time_member(payload, "exp"));
+    REQUIRE(claims->issued_at_unix == time_member(payload, "iat") ||
+            (claims->issued_at_unix == 0 && time_member(payload, "iat") == INT64_MIN));
     REQUIRE(time_member(payload, "nbf") <= NOW_UNIX + TOKEN_SKEW_SECONDS);
     REQUIRE(time_member(payload, "iat") <= NOW_UNIX + TOKEN_SKEW_SECONDS);
     REQUIRE(open || member_is(payload, "iss", ISSUER));
@@ -128,6 +130,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     enum error err = session_token_verify(text_from(token), NULL, &policy, NOW_UNIX, &claims);
     REQUIRE(err == ERROR_OK || err == ERROR_NOT_FOUND || err == ERROR_UNAUTHORIZED);
     REQUIRE(!forged || err != ERROR_OK);
+    bool needs_key = session_token_needs_key(text_from(token), &policy, NOW_UNIX) == ERROR_OK;
+    if (err == ERROR_OK || (needs_key && !forged))
+        REQUIRE(needs_key && (err == ERROR_OK || err == ERROR_NOT_FOUND));
     if (err) {
         REQUIRE(memcmp(&claims, &untouched, sizeof(claims)) == 0);
     } else {

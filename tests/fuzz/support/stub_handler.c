@@ -78,7 +78,7 @@ static enum error list(struct app *app, struct request *request, struct response
 static enum error who(struct app *app, struct request *request, struct response *response)
 {
     struct identity identity;
-    enum error err = request_identity(request, app->clerk, &identity);
+    enum error err = request_identity(request, app, &identity);
     if (err)
         return err;
     struct json_writer *json = response_data(response, 200);

@@ -62,6 +62,12 @@ static enum error verify(struct text token, struct session_claims *ret_claims)
     return err;
 }
 
+static enum error needs_key(struct text token)
+{
+    return session_token_needs_key(token, &POLICY, NOW);
+}
+
+/* Also: a token that a key makes good might be made good by a key, and no other is. */
 static enum error verify_signed(struct text header, struct text payload)
 {
     struct session_claims claims;
@@ -72,6 +78,8 @@ static enum error verify_signed(struct text header, struct text payload)
     enum error err = verify(text_from(token), &claims);
     if (err)
         assert_memory_equal(&claims, &untouched, sizeof(claims));
+    if (err != ERROR_NOT_FOUND)
+        assert_int_equal(needs_key(text_from(token)), err);
     free(token);
     return err;
 }
@@ -130,6 +138,44 @@ static void test_headers(void **state)
     for (size_t i = 0; i < COUNT(ROWS); i++)
         if (verify_signed(text_from(ROWS[i].json), TEXT_LITERAL(PAYLOAD)) != ROWS[i].expected)
             fail_msg("row %zu: %s", i, ROWS[i].json);
+}
+
+/* Only what is no key id at all needs no key set to be refused; claims count as ever. */
+static void test_needs_key(void **state)
+{
+    (void)state;
+    char long_kid[KEY_ID_BYTES_MAX + 64];
+    static const struct {
+        const char *header, *payload;
+        enum error expected;
+    } ROWS[] = {
+        {"{\"alg\":\"RS256\",\"kid\":\"k2\"}", PAYLOAD, ERROR_OK},
+        {"{\"alg\":\"RS256\",\"kid\":\"k1\\u0000\"}", PAYLOAD, ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"RS256\",\"kid\":\"\"}", PAYLOAD, ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"RS256\",\"kid\":1}", PAYLOAD, ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"RS256\"}", PAYLOAD, ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"HS256\",\"kid\":\"k2\"}", PAYLOAD, ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"RS256\",\"kid\":\"k2\"}", "{}", ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"RS256\",\"kid\":\"k2\"}", "{" SUBJECT "," ISSUER "," PARTY ",\"exp\":999995}",
+         ERROR_UNAUTHORIZED},
+        {"{\"alg\":\"RS256\",\"kid\":\"k2\"}",
+         "{" SUBJECT ",\"iss\":\"https://clerk.foreign.example\"," PARTY "," TIMES "}",
+         ERROR_UNAUTHORIZED},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        char *token =
+            token_maker_sign(other_key, text_from(ROWS[i].header), text_from(ROWS[i].payload));
+        if (needs_key(text_from(token)) != ROWS[i].expected)
+            fail_msg("row %zu", i);
+        free(token);
+    }
+    for (int len = KEY_ID_BYTES_MAX; len <= KEY_ID_BYTES_MAX + 1; len++) {
+        snprintf(long_kid, sizeof(long_kid), "{\"alg\":\"RS256\",\"kid\":\"%0*d\"}", len, 0);
+        char *token = token_maker_sign(key, text_from(long_kid), TEXT_LITERAL(PAYLOAD));
+        assert_int_equal(needs_key(text_from(token)),
+                         len <= KEY_ID_BYTES_MAX ? ERROR_OK : ERROR_UNAUTHORIZED);
+        free(token);
+    }
 }
 
 #define REST "," ISSUER "," PARTY "," TIMES "}"
@@ -257,14 +303,15 @@ static void test_forms(void **state)
 {
     (void)state;
     struct session_claims claims;
-    char kid[KEY_ID_BYTES_MAX + 1];
     char *good = token_maker_sign(key, TEXT_LITERAL(HEADER), TEXT_LITERAL(PAYLOAD));
     char *foreign = token_maker_sign(other_key, TEXT_LITERAL(HEADER), TEXT_LITERAL(PAYLOAD));
     size_t len = strlen(good);
     assert_int_equal(verify(text_from(good), &claims), ERROR_OK);
     assert_int_equal(verify(text_from(foreign), &claims), ERROR_UNAUTHORIZED);
-    assert_int_equal(session_token_key_id(text_from(good), kid), ERROR_OK);
-    assert_string_equal(kid, "k1");
+    assert_int_equal(claims.issued_at_unix, 1000000);
+    assert_int_equal(claims.expires_at_unix, 1000060);
+    assert_int_equal(needs_key(text_from(good)), ERROR_OK);
+    assert_int_equal(needs_key(text_from(foreign)), ERROR_OK);
 
     /* Truncated anywhere, and with one byte too many. */
     for (size_t i = 0; i < len; i++)
@@ -294,10 +341,10 @@ static void test_forms(void **state)
                                       ".e30.e30", "e30..e30", "e30.e30.", "\xFF.\xFF.\xFF"};
     for (size_t i = 0; i < COUNT(BAD); i++) {
         assert_int_equal(verify(text_from(BAD[i]), &claims), ERROR_UNAUTHORIZED);
-        assert_int_equal(session_token_key_id(text_from(BAD[i]), kid), ERROR_UNAUTHORIZED);
+        assert_int_equal(needs_key(text_from(BAD[i])), ERROR_UNAUTHORIZED);
     }
     assert_int_equal(verify((struct text){NULL, 0}, &claims), ERROR_UNAUTHORIZED);
-    assert_int_equal(session_token_key_id((struct text){NULL, 0}, kid), ERROR_UNAUTHORIZED);
+    assert_int_equal(needs_key((struct text){NULL, 0}), ERROR_UNAUTHORIZED);
     free(good);
     free(foreign);
 }
@@ -358,9 +405,10 @@ static void test_signed_base64(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_headers), cmocka_unit_test(test_claims),
-        cmocka_unit_test(test_results), cmocka_unit_test(test_forms),
-        cmocka_unit_test(test_sizes),   cmocka_unit_test(test_signed_base64),
+        cmocka_unit_test(test_headers),       cmocka_unit_test(test_needs_key),
+        cmocka_unit_test(test_claims),        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_forms),         cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_signed_base64),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

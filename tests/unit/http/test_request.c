@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/config.h"
 #include "base/limits.h"
 #include "fake_transport.h"
 
@@ -51,7 +52,9 @@ static void test_nothing_but_defaults(void **state)
     assert_int_equal(request_read_body(&f.request, 10), ERROR_OK);
     assert_int_equal(buffer_text(&f.request.body).len, 0);
     struct identity identity;
-    assert_int_equal(request_identity(&f.request, NULL, &identity), ERROR_UNAUTHORIZED);
+    struct config config = {.allowed_origins = ""};
+    struct app app = {.config = &config};
+    assert_int_equal(request_identity(&f.request, &app, &identity), ERROR_UNAUTHORIZED);
     finish(&f);
 }
 
