@@ -135,6 +135,14 @@ static bool export_user(void *context, const struct user_export *user)
     json_member_text(&json, "clerkId", user->clerk_id);
     json_member_text(&json, "deviceId", user->device_id);
     json_member_text(&json, "email", user->email);
+    json_member_text(&json, "telegramId", user->telegram_id);
+    json_member_text(&json, "firstName", user->first_name);
+    json_member_text(&json, "lastName", user->last_name);
+    json_member_text(&json, "username", user->username);
+    json_member_text(&json, "photoUrl", user->photo_url);
+    json_member_text(&json, "languageCode", user->language_code);
+    json_member_text(&json, "vkId", user->vk_id);
+    json_member_text(&json, "yandexId", user->yandex_id);
     json_member_time(&json, "createdAt", user->created_at);
     json_member_time(&json, "updatedAt", user->updated_at);
     json_member_int(&json, "balance", user->balance);
@@ -218,6 +226,19 @@ static bool export_generation(void *context, const struct generation *generation
     return end_line(context, &json);
 }
 
+static bool export_upload(void *context, const struct upload *upload)
+{
+    struct json_writer json = begin_line(context, "upload");
+    json_member_uuid(&json, "id", &upload->id);
+    json_member_text(&json, "url", upload->url);
+    json_member_text(&json, "filePath", upload->file_path);
+    if (upload->has_quality_score)
+        json_member_int(&json, "qualityScore", upload->quality_score);
+    json_member_text(&json, "mimeType", upload->mime_type);
+    json_member_time(&json, "createdAt", upload->created_at);
+    return end_line(context, &json);
+}
+
 static bool export_transaction(void *context, const struct transaction *transaction)
 {
     char id[PUBLIC_ID_SIZE];
@@ -253,6 +274,7 @@ static enum error export_all(struct call *call)
         .payment = export_payment,
         .refund = export_refund,
         .generation = export_generation,
+        .upload = export_upload,
         .transaction = export_transaction,
         .usage = export_usage,
     };

@@ -262,6 +262,18 @@ CREATE TABLE user_tokens (
     CONSTRAINT user_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT
 );
 
+CREATE TABLE user_uploads (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    url text NOT NULL,
+    file_path text,
+    quality_score integer,
+    mime_type varchar(100),
+    created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'::text),
+    CONSTRAINT user_uploads_pkey PRIMARY KEY (user_id, id),
+    CONSTRAINT user_uploads_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT
+);
+
 CREATE TABLE users (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
     clerk_id varchar(255),
@@ -271,10 +283,20 @@ CREATE TABLE users (
     updated_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'::text),
     erased_at timestamp,
     merged_into uuid,
+    telegram_id varchar(255),
+    first_name varchar(255),
+    last_name varchar(255),
+    username varchar(255),
+    photo_url text,
+    language_code varchar(10),
+    vk_id varchar(255),
+    yandex_id varchar(255),
+    password_hash text,
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_clerk_id_key UNIQUE (clerk_id),
     CONSTRAINT users_device_id_key UNIQUE (device_id),
-    CONSTRAINT users_identity_check CHECK (clerk_id IS NOT NULL OR device_id IS NOT NULL OR erased_at IS NOT NULL)
+    CONSTRAINT users_identity_check CHECK (num_nonnulls(clerk_id, device_id, telegram_id, vk_id, yandex_id, erased_at, merged_into) > 0)
 );
 CREATE INDEX users_merged_into_idx ON users USING btree (merged_into) WHERE (merged_into IS NOT NULL);
+CREATE UNIQUE INDEX users_telegram_id_key ON users USING btree (telegram_id);
 CREATE TRIGGER trigger_initialize_new_user AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION initialize_new_user();

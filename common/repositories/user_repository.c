@@ -216,16 +216,20 @@ enum error user_repository_stats(struct database *database, const struct uuid *u
     return row_access_one(database, &STATS, params, ret_stats, NULL, NULL);
 }
 
-STATEMENT(EXPORT, .query = &query_user_export, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
-          STATEMENT_COLUMNS(struct user_export, COLUMN(struct user_export, id, UUID),
-                            COLUMN(struct user_export, clerk_id, TEXT),
-                            COLUMN(struct user_export, device_id, TEXT),
-                            COLUMN(struct user_export, email, TEXT),
-                            COLUMN(struct user_export, created_at, TIMESTAMP),
-                            COLUMN(struct user_export, updated_at, TIMESTAMP),
-                            COLUMN(struct user_export, balance, INT4),
-                            COLUMN(struct user_export, held, INT4),
-                            COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE)));
+STATEMENT(
+    EXPORT, .query = &query_user_export, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
+    STATEMENT_COLUMNS(
+        struct user_export, COLUMN(struct user_export, id, UUID),
+        COLUMN(struct user_export, clerk_id, TEXT), COLUMN(struct user_export, device_id, TEXT),
+        COLUMN(struct user_export, email, TEXT), COLUMN(struct user_export, telegram_id, TEXT),
+        COLUMN(struct user_export, first_name, TEXT), COLUMN(struct user_export, last_name, TEXT),
+        COLUMN(struct user_export, username, TEXT), COLUMN(struct user_export, photo_url, TEXT),
+        COLUMN(struct user_export, language_code, TEXT), COLUMN(struct user_export, vk_id, TEXT),
+        COLUMN(struct user_export, yandex_id, TEXT),
+        COLUMN(struct user_export, created_at, TIMESTAMP),
+        COLUMN(struct user_export, updated_at, TIMESTAMP),
+        COLUMN(struct user_export, balance, INT4), COLUMN(struct user_export, held, INT4),
+        COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE)));
 
 enum error user_repository_export(struct database *database, const struct uuid *user_id,
                                   struct user_export *ret_export, bool *ret_found)

@@ -113,6 +113,8 @@ enum error user_repository_stats(struct database *database, const struct uuid *u
 struct user_export {
     struct uuid id;
     struct text clerk_id, device_id, email;
+    struct text telegram_id, first_name, last_name, username, photo_url, language_code;
+    struct text vk_id, yandex_id;
     int64_t created_at, updated_at;
     int32_t balance, held;
     bool has_last_bonus_date;

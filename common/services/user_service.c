@@ -150,6 +150,27 @@ static enum error export_generations(struct app *app, const struct account *acco
     return ERROR_OK;
 }
 
+static enum error export_uploads(struct app *app, const struct account *account,
+                                 const struct export_sink *sink)
+{
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
+    size_t count;
+    do {
+        struct upload_list list = {.count = 0};
+        enum error err = upload_repository_export(app->database, &account->user_id, &range, &list);
+        for (size_t i = 0; !err && i < list.count; i++)
+            if (!sink->upload(sink->context, &list.items[i]))
+                err = ERROR_CLIENT_GONE;
+        count = list.count;
+        if (count > 0)
+            range.after_id = list.items[count - 1].id;
+        upload_list_done(&list);
+        if (err)
+            return err;
+    } while (count == EXPORT_PAGE_ROWS);
+    return ERROR_OK;
+}
+
 static enum error export_transactions(struct app *app, const struct account *account,
                                       const struct export_sink *sink)
 {
@@ -216,6 +237,8 @@ enum error user_service_export(struct app *app, struct account *account,
         err = export_transactions(app, account, sink);
     if (!err)
         err = export_generations(app, account, sink);
+    if (!err)
+        err = export_uploads(app, account, sink);
     if (!err)
         err = export_usage(app, account, sink);
     return err;

@@ -8,6 +8,7 @@
 #include "repositories/refund_repository.h"
 #include "repositories/subscription_repository.h"
 #include "repositories/token_repository.h"
+#include "repositories/upload_repository.h"
 #include "repositories/usage_repository.h"
 #include "repositories/user_repository.h"
 #include "services/account_service.h"
@@ -31,6 +32,7 @@ struct export_sink {
     bool (*payment)(void *context, const struct payment *payment);
     bool (*refund)(void *context, const struct refund *refund);
     bool (*generation)(void *context, const struct generation *generation);
+    bool (*upload)(void *context, const struct upload *upload);
     bool (*transaction)(void *context, const struct transaction *transaction);
     bool (*usage)(void *context, const struct usage_entry *entry);
 };

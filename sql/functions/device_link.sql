@@ -90,6 +90,10 @@ BEGIN
     SELECT p_user_id, m.id, m.image_url, m.prompt_used, m.trend, m.quality, m.created_at,
            m.status, m.error_message, m.updated_at
     FROM moved m;
+    WITH moved AS (DELETE FROM user_uploads f WHERE f.user_id = p_device_user_id RETURNING f.*)
+    INSERT INTO user_uploads (user_id, id, url, file_path, quality_score, mime_type, created_at)
+    SELECT p_user_id, m.id, m.url, m.file_path, m.quality_score, m.mime_type, m.created_at
+    FROM moved m;
     WITH moved AS (DELETE FROM usage_logs l WHERE l.user_id = p_device_user_id RETURNING l.*)
     INSERT INTO usage_logs (user_id, id, action, ip_address, created_at, request_hash,
                             answer_used, answer_limit, answer_reset_at)

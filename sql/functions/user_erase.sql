@@ -1,6 +1,6 @@
--- Erases the person and keeps the books: identities, e-mail, images, prompts and addresses go, of
--- the account and of every device linked to it; balances, ledger entries, payments and subscription
--- periods stay under ids that lead to nobody.
+-- Erases the person and keeps the books: identities, e-mail, names, images, uploads, prompts and
+-- addresses go, of the account and of every device linked to it; balances, ledger entries, payments
+-- and subscription periods stay under ids that lead to nobody.
 -- erased: false without such an account, or when it was linked to another one meanwhile: the caller
 -- looks its identity up again.
 CREATE OR REPLACE FUNCTION user_erase(p_user_id uuid) RETURNS TABLE (erased boolean)
@@ -22,7 +22,9 @@ BEGIN
     UPDATE user_tokens t SET closed_at = coalesce(t.closed_at, present)
     WHERE t.user_id = p_user_id;
     UPDATE users u
-    SET clerk_id = NULL, device_id = NULL, email = NULL, updated_at = present,
+    SET clerk_id = NULL, device_id = NULL, email = NULL, telegram_id = NULL, first_name = NULL,
+        last_name = NULL, username = NULL, photo_url = NULL, language_code = NULL, vk_id = NULL,
+        yandex_id = NULL, password_hash = NULL, updated_at = present,
         erased_at = coalesce(u.erased_at, present)
     WHERE u.id = p_user_id OR u.merged_into = p_user_id;
     -- What is paid is still looked for, so that the operator learns of it; nothing more is asked.
@@ -35,6 +37,7 @@ BEGIN
     WHERE s.user_id = p_user_id AND s.status = 'active';
     DELETE FROM usage_logs l WHERE l.user_id = p_user_id;
     DELETE FROM generations g WHERE g.user_id = p_user_id;
+    DELETE FROM user_uploads f WHERE f.user_id = p_user_id;
     DELETE FROM user_identities i WHERE i.user_id = p_user_id;
     RETURN NEXT;
 END

@@ -79,8 +79,9 @@ CREATE TABLE IF NOT EXISTS token_transactions (
     CONSTRAINT token_transactions_pkey PRIMARY KEY (id, user_id)
 );
 
--- Who an identity leads to: "device:<device id>" or "clerk:<Clerk user id>". Unique across users,
--- hence a table of its own, keyed by the identity.
+-- Who an identity leads to: "device:<device id>", "clerk:<Clerk user id>" or, of adopted accounts,
+-- "telegram:<id>", "vk:<id>", "yandex:<id>". Unique across users, hence a table of its own, keyed by
+-- the identity.
 CREATE TABLE IF NOT EXISTS user_identities (
     identity text CONSTRAINT user_identities_pkey PRIMARY KEY,
     user_id uuid NOT NULL
@@ -116,6 +117,19 @@ CREATE INDEX IF NOT EXISTS token_holds_expiry_idx ON token_holds (expires_at)
     WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS token_holds_pending_idx ON token_holds (user_id, expires_at)
     WHERE status = 'pending';
+
+-- Photos of a person, and pictures, that the original backend stored elsewhere; url leads there.
+-- It has the table in newer installations only.
+CREATE TABLE IF NOT EXISTS user_uploads (
+    id uuid NOT NULL DEFAULT gen_random_uuid(),
+    user_id uuid NOT NULL,
+    url text NOT NULL,
+    file_path text,
+    quality_score int, -- NULL: of no photo, as a rule
+    mime_type varchar(100),
+    created_at timestamp NOT NULL DEFAULT (now() AT TIME ZONE 'utc'),
+    CONSTRAINT user_uploads_pkey PRIMARY KEY (user_id, id)
+);
 
 -- Whose the provider's payment is. Unique across users, hence a table of its own, keyed by its id.
 CREATE TABLE IF NOT EXISTS payment_references (
@@ -184,14 +198,25 @@ CREATE TABLE IF NOT EXISTS service_keys (
 -- From here on nobody writes: balances and entries are compared, and no request sees a table half
 -- changed. In the order in which requests lock.
 LOCK TABLE user_identities, users, user_tokens, token_holds, token_transactions, subscriptions,
-    payments, payment_references, payment_refunds, usage_logs, generations
+    payments, payment_references, payment_refunds, usage_logs, generations, user_uploads
     IN ACCESS EXCLUSIVE MODE;
 
 -- An account keeps its row when the person is erased: no identity, and the time it happened.
--- merged_into: the account a device's account was linked to.
+-- merged_into: the account a device's account was linked to. telegram_id and the five after it are
+-- what Telegram says of a person. vk_id, yandex_id and password_hash: of adopted accounts only,
+-- which nobody signs in with here.
 ALTER TABLE users
     ADD COLUMN IF NOT EXISTS erased_at timestamp,
-    ADD COLUMN IF NOT EXISTS merged_into uuid;
+    ADD COLUMN IF NOT EXISTS merged_into uuid,
+    ADD COLUMN IF NOT EXISTS telegram_id varchar(255),
+    ADD COLUMN IF NOT EXISTS first_name varchar(255),
+    ADD COLUMN IF NOT EXISTS last_name varchar(255),
+    ADD COLUMN IF NOT EXISTS username varchar(255),
+    ADD COLUMN IF NOT EXISTS photo_url text,
+    ADD COLUMN IF NOT EXISTS language_code varchar(10),
+    ADD COLUMN IF NOT EXISTS vk_id varchar(255),
+    ADD COLUMN IF NOT EXISTS yandex_id varchar(255),
+    ADD COLUMN IF NOT EXISTS password_hash text;
 
 -- Older installations do not have these.
 ALTER TABLE generations

@@ -7,6 +7,20 @@
 DROP TRIGGER IF EXISTS trigger_initialize_new_user ON users;
 DROP TRIGGER IF EXISTS trigger_token_transactions_append_only ON token_transactions;
 
+-- The one table of the original whose times have a zone; they keep it where a view reads them.
+DO $$
+BEGIN
+    IF (SELECT atttypid FROM pg_attribute WHERE attrelid = 'user_uploads'::regclass
+          AND attname = 'created_at') = 'timestamptz'::regtype THEN
+        ALTER TABLE user_uploads
+            ALTER COLUMN created_at DROP DEFAULT,
+            ALTER COLUMN created_at TYPE timestamp USING created_at AT TIME ZONE 'utc';
+    END IF;
+EXCEPTION WHEN feature_not_supported THEN
+    NULL;
+END
+$$;
+
 -- Values. A column that a new database declares NOT NULL becomes so, and its NULLs get the value
 -- that means the least: a time nobody knows is the oldest one. Times are written in UTC by the
 -- default as well, whatever the time zone of the session is. What the API leaves out may be NULL.
@@ -26,6 +40,8 @@ BEGIN
             ('generations', 'status', $v$'completed'$v$),
             ('generations', 'created_at', $v$timestamp 'epoch'$v$),
             ('generations', 'updated_at', 'created_at'),
+            ('user_uploads', 'url', $v$''$v$),
+            ('user_uploads', 'created_at', $v$timestamp 'epoch'$v$),
             ('usage_logs', 'action', $v$'generation'$v$),
             ('usage_logs', 'created_at', $v$timestamp 'epoch'$v$),
             ('payments', 'amount', '0'),
@@ -61,9 +77,10 @@ ALTER TABLE generations
     ALTER COLUMN trend DROP NOT NULL,
     ALTER COLUMN quality DROP NOT NULL;
 ALTER TABLE usage_logs ALTER COLUMN ip_address DROP NOT NULL;
+ALTER TABLE user_uploads ALTER COLUMN file_path DROP NOT NULL;
 ALTER TABLE user_tokens ALTER COLUMN balance SET DEFAULT 0;
 
--- An account has an identity, unless the person is erased.
+-- An account has an identity (the fourth migration says which), unless the person is erased.
 DO $$
 DECLARE
     found record;
@@ -78,8 +95,6 @@ BEGIN
     END LOOP;
 END
 $$;
-ALTER TABLE users ADD CONSTRAINT users_identity_check
-    CHECK (clerk_id IS NOT NULL OR device_id IS NOT NULL OR erased_at IS NOT NULL);
 
 -- Old keys. Foreign keys that cascade would erase the books with the person; the fourth migration
 -- makes those that stay, without the cascade. Primary keys that are not those of a new database go
@@ -98,6 +113,7 @@ BEGIN
             ('generations', ARRAY['user_id', 'id']),
             ('usage_logs', ARRAY['user_id', 'id']),
             ('payments', ARRAY['user_id', 'id']),
+            ('user_uploads', ARRAY['user_id', 'id']),
             ('user_tokens', ARRAY['user_id']),
             ('token_transactions', ARRAY['id', 'user_id'])
         ) AS w (relation, columns)
@@ -144,6 +160,7 @@ FROM (SELECT user_id FROM subscriptions
       UNION SELECT user_id FROM generations
       UNION SELECT user_id FROM usage_logs
       UNION SELECT user_id FROM payments
+      UNION SELECT user_id FROM user_uploads
       UNION SELECT user_id FROM user_tokens
       UNION SELECT user_id FROM token_transactions
       EXCEPT SELECT id FROM users) o
@@ -157,6 +174,12 @@ INSERT INTO user_identities (identity, user_id)
 SELECT 'device:' || device_id, id FROM users WHERE device_id IS NOT NULL
 UNION ALL
 SELECT 'clerk:' || clerk_id, id FROM users WHERE clerk_id IS NOT NULL
+UNION ALL
+SELECT 'telegram:' || telegram_id, id FROM users WHERE telegram_id::text <> ''
+UNION ALL
+SELECT 'vk:' || vk_id, id FROM users WHERE vk_id::text <> ''
+UNION ALL
+SELECT 'yandex:' || yandex_id, id FROM users WHERE yandex_id::text <> ''
 ON CONFLICT (identity) DO NOTHING;
 
 -- A balance that is missing is what the entries say; one below zero (an overspend) is forgiven.
@@ -167,6 +190,56 @@ WHERE NOT EXISTS (SELECT 1 FROM user_tokens t WHERE t.user_id = u.id);
 UPDATE user_tokens SET balance = 0 WHERE balance < 0;
 UPDATE user_tokens SET held = least(greatest(held, 0), balance)
 WHERE held NOT BETWEEN 0 AND balance;
+
+-- Several accounts of one Telegram, VK or Yandex id become the oldest of them: it gets what the
+-- others have, their tokens as well. They keep their rows, as a linked device's account does.
+DO $$
+DECLARE
+    name text;
+    pair record;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['telegram_id', 'vk_id', 'yandex_id'] LOOP
+        FOR pair IN EXECUTE format(
+            'SELECT * FROM (SELECT id AS other, first_value(id) OVER (PARTITION BY %1$I'
+            ' ORDER BY created_at, id) AS main FROM users'
+            ' WHERE length(%1$I::text) > 0 AND merged_into IS NULL AND erased_at IS NULL) s'
+            ' WHERE other <> main', name)
+        LOOP
+            -- Of active subscriptions the newest, as below; the original allows one an account.
+            UPDATE subscriptions s SET status = 'expired'
+            WHERE s.user_id IN (pair.main, pair.other) AND s.status = 'active'
+              AND EXISTS (SELECT 1 FROM subscriptions n
+                          WHERE n.user_id IN (pair.main, pair.other) AND n.status = 'active'
+                            AND (n.created_at, n.id) > (s.created_at, s.id));
+            UPDATE subscriptions SET user_id = pair.main WHERE user_id = pair.other;
+            UPDATE generations SET user_id = pair.main WHERE user_id = pair.other;
+            UPDATE usage_logs SET user_id = pair.main WHERE user_id = pair.other;
+            UPDATE payments SET user_id = pair.main WHERE user_id = pair.other;
+            UPDATE user_uploads SET user_id = pair.main WHERE user_id = pair.other;
+            UPDATE token_transactions SET user_id = pair.main WHERE user_id = pair.other;
+            UPDATE user_tokens m
+            SET balance = m.balance + o.balance,
+                last_bonus_date = greatest(m.last_bonus_date, o.last_bonus_date)
+            FROM user_tokens o
+            WHERE m.user_id = pair.main AND o.user_id = pair.other;
+            UPDATE user_tokens SET balance = 0 WHERE user_id = pair.other;
+            UPDATE users m
+            SET email = coalesce(m.email, o.email),
+                first_name = coalesce(m.first_name, o.first_name),
+                last_name = coalesce(m.last_name, o.last_name),
+                username = coalesce(m.username, o.username),
+                photo_url = coalesce(m.photo_url, o.photo_url),
+                language_code = coalesce(m.language_code, o.language_code)
+            FROM users o
+            WHERE m.id = pair.main AND o.id = pair.other;
+            EXECUTE format(
+                'UPDATE users SET merged_into = $1, %I = NULL, email = NULL, first_name = NULL,'
+                ' last_name = NULL, username = NULL, photo_url = NULL, language_code = NULL'
+                ' WHERE id = $2 OR merged_into = $2', name) USING pair.main, pair.other;
+        END LOOP;
+    END LOOP;
+END
+$$;
 
 -- Entries of the original carry no balance after: it is the running sum. Where that does not meet
 -- the balance (a lost or doubled write of the original), one more entry says by how much, and the
@@ -229,20 +302,32 @@ WHERE u.id = i.user_id AND u.merged_into IS NOT NULL;
 -- Plans are rows: what the operator adds to plans can be subscribed to.
 ALTER TABLE subscriptions DROP CONSTRAINT IF EXISTS subscriptions_plan_check;
 
+-- Images that the original began and never finished; nothing tells whether their tokens went back.
+UPDATE generations
+SET status = 'failed', error_message = coalesce(error_message, 'Не завершено до переноса')
+WHERE status IN ('pending', 'processing') AND coalesce(image_url, '') = ''
+  AND created_at < (now() AT TIME ZONE 'utc') - interval '1 hour';
+
 -- Adopted rows: a payment that names a plan was for a subscription; what is not final is looked
 -- at, as far as the provider can be asked for it; a subscription ends with its period. What the
--- original credited stays as it is.
+-- original credited stays as it is. Its payments in Telegram's stars (XTR, under ids of its own
+-- making) are none of this provider's.
 UPDATE payments p SET purpose = 'subscription', plan = p.token_package
 WHERE p.purpose = 'tokens' AND p.plan IS NULL AND p.tokens_amount IS NULL
   AND p.token_package IN (SELECT l.plan FROM plans l)
   AND p.token_package NOT IN (SELECT k.package FROM token_packages k);
 INSERT INTO payment_references (provider_id, user_id, payment_id)
 SELECT p.yookassa_payment_id, p.user_id, p.id FROM payments p
-WHERE p.yookassa_payment_id IS NOT NULL
+WHERE p.yookassa_payment_id NOT LIKE 'telegram\_stars\_%' AND p.currency <> 'XTR'
 ON CONFLICT (provider_id) DO NOTHING;
 UPDATE payments p SET next_check_at = now() AT TIME ZONE 'utc'
 WHERE p.status IN ('pending', 'waiting_for_capture') AND p.next_check_at IS NULL
-  AND (p.yookassa_payment_id IS NOT NULL OR p.request_body IS NOT NULL);
+  AND (p.yookassa_payment_id NOT LIKE 'telegram\_stars\_%' AND p.currency <> 'XTR'
+       OR p.request_body IS NOT NULL);
+-- An adoption of a version before took them for payments to look at.
+UPDATE payments SET next_check_at = NULL
+WHERE next_check_at IS NOT NULL AND yookassa_payment_id LIKE 'telegram\_stars\_%';
+DELETE FROM payment_references WHERE provider_id LIKE 'telegram\_stars\_%';
 UPDATE subscriptions s SET next_check_at = s.current_period_end
 WHERE s.status = 'active' AND s.next_check_at IS NULL AND s.current_period_end IS NOT NULL;
 -- What was paid for the period that an adopted subscription is in, as far as a payment says so.

@@ -15,6 +15,7 @@ BEGIN
             ('generations', ARRAY['user_id', 'id']),
             ('usage_logs', ARRAY['user_id', 'id']),
             ('payments', ARRAY['user_id', 'id']),
+            ('user_uploads', ARRAY['user_id', 'id']),
             ('user_tokens', ARRAY['user_id']),
             ('token_transactions', ARRAY['id', 'user_id'])
         ) AS w (relation, columns)
@@ -45,6 +46,9 @@ DECLARE
 BEGIN
     FOR wanted IN
         SELECT * FROM (VALUES
+            ('users', 'users_identity_check',
+             'CHECK (num_nonnulls(clerk_id, device_id, telegram_id, vk_id, yandex_id, erased_at,'
+             ' merged_into) > 0)'),
             ('user_tokens', 'user_tokens_balance_check', 'CHECK (balance >= 0)'),
             ('user_tokens', 'user_tokens_held_check', 'CHECK (held >= 0 AND held <= balance)'),
             ('user_tokens', 'user_tokens_user_id_fkey',
@@ -56,6 +60,8 @@ BEGIN
             ('generations', 'generations_user_id_fkey',
              'FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT'),
             ('payments', 'payments_user_id_fkey',
+             'FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT'),
+            ('user_uploads', 'user_uploads_user_id_fkey',
              'FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE RESTRICT'),
             ('usage_logs', 'usage_logs_action_check',
              $c$CHECK (action IN ('generation', 'download'))$c$),
@@ -77,6 +83,7 @@ BEGIN
 END
 $$;
 
+CREATE UNIQUE INDEX IF NOT EXISTS users_telegram_id_key ON users (telegram_id);
 CREATE INDEX IF NOT EXISTS users_merged_into_idx ON users (merged_into)
     WHERE merged_into IS NOT NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS subscriptions_one_active_idx
@@ -97,10 +104,12 @@ CREATE INDEX IF NOT EXISTS token_transactions_history_idx
     ON token_transactions (user_id, created_at DESC, id DESC);
 
 -- A new account gets its balance and its welcome bonus.
+DROP TRIGGER IF EXISTS trigger_initialize_new_user ON users;
 CREATE TRIGGER trigger_initialize_new_user
     AFTER INSERT ON users FOR EACH ROW EXECUTE FUNCTION public.initialize_new_user();
 
 -- Entries are written once. The triggers hold for every role, the owner's own mistakes included.
+DROP TRIGGER IF EXISTS trigger_token_transactions_append_only ON token_transactions;
 CREATE TRIGGER trigger_token_transactions_append_only
     BEFORE UPDATE OR DELETE ON token_transactions
     FOR EACH ROW EXECUTE FUNCTION ledger_refuse_change();

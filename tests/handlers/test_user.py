@@ -94,6 +94,8 @@ def test_export_holds_everything(client, stack, cluster):
         INSERT INTO payment_refunds (user_id, id, payment_id, provider_payment_id, amount, currency)
         SELECT user_id, gen_random_uuid(), id, yookassa_payment_id, 9.5, 'RUB' FROM paid""",
                   (me, me))
+    cluster.query(stack.database_url,
+                  "INSERT INTO user_uploads (user_id, url) VALUES (%s, repeat('п', 10000))", (me,))
     answer, lines = export(client)
     assert answer.headers["Content-Type"] == "application/x-ndjson"
     assert "attachment" in answer.headers["Content-Disposition"]
@@ -103,7 +105,7 @@ def test_export_holds_everything(client, stack, cluster):
         by_type.setdefault(line["type"], []).append(line)
     assert {name: len(found) for name, found in by_type.items()} == {
         "user": 1, "identity": 1, "subscription": 1, "payment": 1, "refund": 1, "transaction": 2,
-        "generation": 1, "usage": 2, "end": 1}
+        "generation": 1, "upload": 1, "usage": 2, "end": 1}
     assert lines[-1] == {"type": "end", "lines": len(lines) - 1}
     assert by_type["user"][0]["id"] == me
     assert by_type["user"][0]["deviceId"] == client.device
@@ -114,6 +116,7 @@ def test_export_holds_everything(client, stack, cluster):
     assert by_type["refund"][0]["paymentId"] == by_type["payment"][0]["id"]
     assert by_type["generation"][0]["id"] == generation["generation"]["id"]
     assert by_type["generation"][0]["promptUsed"] == "п"
+    assert by_type["upload"][0]["url"] == "п" * 8192
 
 
 def test_export_is_ones_own(client, stack):

@@ -42,6 +42,8 @@ UNUSED_INDEXES = {
     "app_settings_pkey": "a few rows, which a sequential scan reads faster",
     "token_packages_pkey": "a few rows, which a sequential scan reads faster",
     "schema_migrations_pkey": "a few rows, which a sequential scan reads faster",
+    "schema_functions_pkey": "of the bootstrap, which no statement of the handlers takes part in",
+    "users_telegram_id_key": "one account of one Telegram id; the identity leads to it",
 }
 
 # Lists: the position's parameters and the columns that order it.

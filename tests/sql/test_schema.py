@@ -42,6 +42,14 @@ def test_migrations_again_change_nothing(cluster, database, init_db):
     assert_same_catalog(before, catalog(cluster, database))
 
 
+def test_the_newest_migration_alone_changes_nothing(cluster, database, init_db):
+    before = catalog(cluster, database)
+    cluster.query(database, "DELETE FROM schema_migrations WHERE version ="
+                            " (SELECT max(version) FROM schema_migrations)")
+    bootstrap(database, init_db)
+    assert_same_catalog(before, catalog(cluster, database))
+
+
 LEDGER_KEY = """
     SELECT array_agg(a.attname::text ORDER BY k.position)
     FROM pg_constraint c CROSS JOIN unnest(c.conkey) WITH ORDINALITY AS k (attnum, position)
@@ -77,7 +85,7 @@ def test_a_repair_beside_a_view_of_the_ledger(cluster, database, init_db):
 TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
           "payment_references", "payment_refunds", "payment_differences", "payment_windows",
           "user_tokens", "token_transactions", "token_holds", "service_keys", "plans",
-          "token_packages", "app_settings"]
+          "token_packages", "app_settings", "user_uploads"]
 
 
 def test_the_list_of_tables_is_complete(cluster, database):

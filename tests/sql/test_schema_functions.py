@@ -337,7 +337,10 @@ def test_generations_at_once(cluster, database, run, user):
 
 def fill_account(run, user):
     """Gives the account a row of everything."""
-    run("UPDATE users SET email = 'person@example.org'")
+    run("UPDATE users SET email = 'mark', telegram_id = 'mark', first_name = 'mark',"
+        " last_name = 'mark', username = 'mark', photo_url = 'mark', language_code = 'mark',"
+        " vk_id = 'mark', yandex_id = 'mark', password_hash = 'mark'")
+    run("INSERT INTO user_uploads (user_id, url) VALUES (%s, 'url')", user)
     run(GENERATION, user, new_id(), "url", "prompt", None, None, "203.0.113.1")
     run("INSERT INTO payments (user_id, amount, status) VALUES (%s, 99, 'succeeded')", user)
     run("INSERT INTO subscriptions (user_id, plan, status) VALUES (%s, 'pro', 'active')", user)
@@ -350,9 +353,10 @@ def test_erasing_keeps_the_books(run, user):
     assert ledger(run, user) == before
     assert run("SELECT id, clerk_id, device_id, email, erased_at IS NOT NULL FROM users") == [
         (user, None, None, None, True)]
+    assert run("SELECT count(*) FROM users u WHERE u::text LIKE '%%mark%%'") == [(0,)]
     assert run("SELECT user_id, status FROM subscriptions") == [(user, "cancelled")]
     assert run("SELECT user_id, amount::int FROM payments") == [(user, 99)]
-    for table in ("user_identities", "generations", "usage_logs"):
+    for table in ("user_identities", "generations", "usage_logs", "user_uploads"):
         assert run(f"SELECT count(*) FROM {table}") == [(0,)]
 
 
@@ -376,6 +380,19 @@ def test_the_same_device_opens_a_new_account(run, user):
     run("SELECT erased FROM user_erase(%s)", user)
     again = open_account(run, device_id="device_of_the_function_test")
     assert again != user and ledger(run, again)[0] == 5
+
+
+# --- device_link ---
+
+def test_linking_moves_uploads(run, user):
+    account = open_account(run, clerk_id="user_of_the_function_test")
+    run("INSERT INTO user_uploads (user_id, url, file_path, quality_score, mime_type)"
+        " VALUES (%s, 'url', 'path', 80, 'image/png')", user)
+    upload = "SELECT id, url, file_path, quality_score, mime_type, created_at FROM user_uploads"
+    before = run(upload)
+    assert run("SELECT outcome FROM device_link(%s, %s, %s, %s)", account, user, new_id(),
+               new_id()) == [("linked",)]
+    assert run(upload) == before and run("SELECT user_id FROM user_uploads") == [(account,)]
 
 
 # --- the checks that hold whatever a statement does ---

@@ -53,6 +53,8 @@ def fill(cursor):
         " currency, status, yookassa_refund_id)":
             (PEOPLE, UUID.format(kind="payments", n="n")
              + ", 'yoo-' || n, 99, 'RUB', 'succeeded', 'refund-' || n"),
+        "user_uploads (id, user_id, created_at, url)":
+            (PEOPLE, "'https://x.org/' || n"),
         "token_holds (id, user_id, created_at, amount, answer_balance, answer_held, status,"
         " expires_at, settled_at)":
             (HOLDS, "1, 1, 1, 'captured', '2025-06-01', '2025-05-01'"),
@@ -184,6 +186,7 @@ def samples(user):
         "payment_difference": [("provider-new", "unknown_payment", None, None, "text"),
                                (user["provider_id"], "other_amount", me, NEW_ID, "text")],
         "payment_export": after,
+        "upload_export": after,
         "payment_get": [(me, user["payment_id"]), (me, NEW_ID)],
         "payment_locate": [(me, user["payment_id"]), (user["device_user_id"], NEW_ID)],
         "payment_locate_provider": [(user["provider_id"],), ("provider-new",)],

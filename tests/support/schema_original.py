@@ -174,6 +174,41 @@ INSERT INTO operators_tickets (user_id, generation_id, account)
 SELECT g.user_id, g.id, g.user_id FROM generations g WHERE g.user_id = {user[1]};
 """
 
+# The columns and the table that newer installations have, for people who come from Telegram, VK or
+# Yandex, with one person of each, one with a password and one of every identity.
+SOCIAL = """
+ALTER TABLE users DROP CONSTRAINT user_identity,
+    ADD COLUMN telegram_id VARCHAR(255), ADD COLUMN first_name VARCHAR(255),
+    ADD COLUMN last_name VARCHAR(255), ADD COLUMN username VARCHAR(255),
+    ADD COLUMN photo_url TEXT, ADD COLUMN language_code VARCHAR(10), ADD COLUMN vk_id VARCHAR(255),
+    ADD COLUMN yandex_id VARCHAR(255), ADD COLUMN password_hash TEXT,
+    ADD CONSTRAINT user_identity CHECK (clerk_id IS NOT NULL OR device_id IS NOT NULL
+        OR telegram_id IS NOT NULL OR vk_id IS NOT NULL OR yandex_id IS NOT NULL
+        OR email IS NOT NULL);
+CREATE TABLE user_uploads (
+    id UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    user_id UUID NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    url TEXT NOT NULL,
+    file_path TEXT NOT NULL,
+    quality_score INTEGER,
+    mime_type VARCHAR(100),
+    created_at TIMESTAMPTZ DEFAULT NOW()
+);
+CREATE INDEX idx_user_uploads_user_id ON user_uploads(user_id);
+INSERT INTO users (telegram_id, vk_id, yandex_id, email, password_hash, created_at) VALUES
+    ('42', NULL, NULL, NULL, NULL, '2025-01-01'), (NULL, '43', NULL, NULL, NULL, '2025-01-02'),
+    (NULL, NULL, '44', NULL, NULL, '2025-01-03'),
+    (NULL, NULL, NULL, 'only@example.org', 'hash', '2025-01-04');
+INSERT INTO users (device_id, telegram_id, vk_id, yandex_id, email, first_name, last_name, username,
+                   photo_url, language_code, password_hash)
+VALUES ('device_of_every_identity_1', '45', '46', '47', 'mark-mail@example.org', 'mark-first',
+        'mark-last', 'mark-user', 'https://example.org/mark-photo', 'mark-lang', 'mark-hash');
+INSERT INTO user_uploads (user_id, url, file_path, quality_score, mime_type, created_at)
+SELECT id, 'https://example.org/mark-upload', 'uploads/mark-path', 80, 'image/jpeg',
+       '2025-04-01 12:00:00+03'
+FROM users WHERE telegram_id = '45';
+"""
+
 # Another taste of the same tables.
 VARIANTS = {
     "older": {},
@@ -191,6 +226,11 @@ def create(cursor, variant="older", people=12):
     """Makes the tables of a variant, with that many people in them."""
     cursor.execute(TABLES.format(**{**DEFAULTS, **VARIANTS[variant]}))
     cursor.execute(PEOPLE.format(count=people))
+
+
+def social(cursor):
+    """Adds what newer installations have, and its people."""
+    cursor.execute(SOCIAL)
 
 
 def dirty(cursor):
