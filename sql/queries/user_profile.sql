@@ -6,15 +6,15 @@ SELECT u.id,
        s.plan::text AS subscription_plan,
        s.status::text AS subscription_status,
        s.current_period_end AS period_end,
-       CASE WHEN s.grace_until IS NOT NULL THEN s.next_check_at END AS next_attempt_at,
-       s.grace_until AS grace_ends_at,
        p.plan,
        p.daily_generations,
        p.history_max,
        p.quality,
        (SELECT count(*)::int FROM usage_logs l
         WHERE l.user_id = u.id AND l.action = 'generation'
-          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS used_today
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS used_today,
+       CASE WHEN s.grace_until IS NOT NULL THEN s.next_check_at END AS next_attempt_at,
+       s.grace_until AS grace_ends_at
 FROM users u
 LEFT JOIN subscriptions s
        ON s.user_id = u.id AND s.status = 'active'
