@@ -1,7 +1,7 @@
 -- A renewal that was opened at p_opened_at has failed. It is tried again one, three and seven days
--- after the first attempt, later by as much as an attempt was late; then the subscription expires,
--- and at once when the person has taken the permission back. A renewal of an earlier period says
--- nothing of this one.
+-- after the period's end, or after the first attempt where that was late, and later by as much as a
+-- further one is; then the subscription expires, and at once when the person has taken the permission
+-- back. A renewal of an earlier period says nothing of this one.
 CREATE OR REPLACE FUNCTION subscription_unpaid(p_user_id uuid, p_id uuid, p_opened_at timestamp,
                                                p_reason text)
 RETURNS void
@@ -29,7 +29,9 @@ BEGIN
         WHERE s.user_id = p_user_id AND s.id = p_id;
         RETURN;
     END IF;
-    grace := coalesce(unpaid.grace_until, present + interval '7 days');
+    grace := coalesce(unpaid.grace_until,
+                      CASE WHEN p_opened_at < unpaid.current_period_end + interval '1 hour'
+                           THEN unpaid.current_period_end ELSE present END + interval '7 days');
     following := grace - make_interval(days => behind_next[attempt]);
     IF following <= present THEN
         following := present + make_interval(days => to_next[attempt]);

@@ -32,7 +32,6 @@ UNION ALL
 SELECT e.user_id, e.operation_id, 0, e.amount::int8, 1
 FROM entries e
 WHERE e.id IN (md5('payment ' || e.operation_id)::uuid, md5('refund ' || e.operation_id)::uuid)
-  AND NOT EXISTS (SELECT 1 FROM booked b
-                  WHERE b.entry_id = e.id AND b.user_id = e.user_id)
+  AND NOT EXISTS (SELECT 1 FROM booked b WHERE b.entry_id = e.id)
 ORDER BY user_id, id
 LIMIT 1000

@@ -4,15 +4,15 @@
 WITH changed AS (
     UPDATE subscriptions s
     SET cancel_at_period_end = $2, updated_at = now() AT TIME ZONE 'utc',
-        status = CASE WHEN over.is THEN 'cancelled' ELSE s.status END,
-        payment_method_id = CASE WHEN NOT over.is THEN s.payment_method_id END,
-        next_check_at = CASE WHEN NOT over.is THEN s.next_check_at END,
-        grace_until = CASE WHEN over.is THEN coalesce(s.grace_until, now() AT TIME ZONE 'utc')
+        status = CASE WHEN now_over.yes THEN 'cancelled' ELSE s.status END,
+        payment_method_id = CASE WHEN NOT now_over.yes THEN s.payment_method_id END,
+        next_check_at = CASE WHEN NOT now_over.yes THEN s.next_check_at END,
+        grace_until = CASE WHEN now_over.yes THEN coalesce(s.grace_until, now() AT TIME ZONE 'utc')
                       ELSE s.grace_until END
     FROM (SELECT o.id, $2 AND coalesce(o.current_period_end, '-infinity')
                               <= (now() AT TIME ZONE 'utc')
-          FROM subscriptions o WHERE o.user_id = $1 AND o.status = 'active') over (id, is)
-    WHERE s.user_id = $1 AND s.id = over.id AND s.status = 'active'
+          FROM subscriptions o WHERE o.user_id = $1 AND o.status = 'active') now_over (id, yes)
+    WHERE s.user_id = $1 AND s.id = now_over.id AND s.status = 'active'
       AND ($3::uuid IS NULL OR s.id = $3)
       AND ($2 OR s.payment_method_id IS NOT NULL
                  AND s.current_period_end > (now() AT TIME ZONE 'utc'))
