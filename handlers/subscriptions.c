@@ -77,7 +77,6 @@ static void write_resumed(struct response *response)
     json_member_null(json, "paymentId");
     json_member_null(json, "confirmationUrl");
     json_member_string(json, "status", "active");
-    json_member_int(json, "creditDays", 0);
     response_data_end(response);
 }
 
