@@ -12,7 +12,7 @@ Q = $(if $(V),,@)
 CC = gcc
 OUT := build/$(MODE)
 
-PACKAGES = libpq json-c libssl libcrypto libcurl
+PACKAGES = libpq json-c libssl libcrypto libcurl libidn2
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lfcgi
 
@@ -75,7 +75,7 @@ all: $(HANDLERS) $(WORKERS) $(TOOLS) $(SUPERVISOR)
 
 help:
 	@echo 'make [MODE=release|asan|tsan|fuzz] [WERROR=1] [all|unit|fuzz|clean]'
-	@echo '  all    the library, every handler, worker and tool, and the supervisor, in build/MODE/bin'
+	@echo '  all    every handler, worker and tool, and the supervisor, in build/MODE/bin'
 	@echo '  unit   the unit tests, in build/MODE/tests/unit'
 	@echo '  fuzz   the fuzzing drivers, in build/MODE/tests/fuzz'
 	@echo '  clean  removes build/'
@@ -83,7 +83,8 @@ help:
 handlers: $(HANDLERS)
 unit: $(UNIT_TESTS) $(DRIVERS) $(FAILING_MALLOC)
 
-# Statements, migrations and functions are files; the build turns each into a constant (scripts/embed-sql).
+# Statements, migrations and functions are files; the build turns each into a constant
+# (scripts/embed-sql).
 $(OUT)/gen/queries.h $(OUT)/gen/queries.c &: $(QUERY_FILES) sql/queries scripts/embed-sql
 	@mkdir -p $(@D)
 	scripts/embed-sql queries $(OUT)/gen $(QUERY_FILES)
@@ -125,7 +126,8 @@ $(OUT)/bin/%: $(OUT)/obj/handlers/%.o $(LIBRARY)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIBRARY) $(PACKAGE_LIBS)
 
-$(OUT)/tests/unit/supervisor/%: $(OUT)/obj/tests/unit/supervisor/%.o $(SUPERVISOR_OBJECTS) $(LIBRARY)
+$(OUT)/tests/unit/supervisor/%: $(OUT)/obj/tests/unit/supervisor/%.o $(SUPERVISOR_OBJECTS) \
+		$(LIBRARY)
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(PACKAGE_LIBS)
@@ -171,5 +173,6 @@ clean:
 
 .SECONDARY:
 -include $(COMMON_OBJECTS:.o=.d) $(HANDLER_SOURCES:%.c=$(OUT)/obj/%.d) \
-	$(WORKER_SOURCES:%.c=$(OUT)/obj/%.d) $(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) $(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) \
-	$(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) $(FAILING_MALLOC:.so=.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)
+	$(WORKER_SOURCES:%.c=$(OUT)/obj/%.d) $(TOOL_SOURCES:%.c=$(OUT)/obj/%.d) \
+	$(UNIT_SOURCES:%.c=$(OUT)/obj/%.d) $(DRIVERS:$(OUT)/%=$(OUT)/obj/%.d) \
+	$(FAILING_MALLOC:.so=.d) $(SUPERVISOR_SOURCES:%.c=$(OUT)/obj/%.d)

@@ -1,6 +1,7 @@
 /* /api/generations: the history of generated images. */
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "endpoint/usage_limit.h"
 #include "http/page.h"
 #include "services/generation_service.h"
 #include "services/usage_service.h"
@@ -26,13 +27,17 @@ static enum error list_generations(struct call *call)
     struct response *response = call->response;
     struct page page;
     struct generation_list list = {.count = 0};
-    int64_t total = -1;
     enum error err = page_read(call->request, response, &page);
     if (err)
         return err;
-    total = page.before.total;
-    err = generation_service_list(call->app, &call->account, page.before.created_at,
-                                  &page.before.id, page.limit + 1, &list, &total);
+    int64_t total = page.before.total;
+    const struct row_page rows = {.before_created_at = page.before.created_at,
+                                  .before_id = page.before.id,
+                                  .limit = page.limit + 1};
+    if (total < 0)
+        err = generation_service_count(call->app, &call->account, &total);
+    if (!err)
+        err = generation_service_list(call->app, &call->account, &rows, &list);
     if (err)
         return err;
     bool more = list.count == (size_t)page.limit + 1;
@@ -49,7 +54,7 @@ static enum error list_generations(struct call *call)
         last.created_at = list.items[count - 1].created_at;
         last.id = list.items[count - 1].id;
     }
-    page_write_cursor(json, more ? &last : NULL);
+    page_write_cursor(json, &page, more ? &last : NULL);
     response_data_end(response);
     generation_list_done(&list);
     return ERROR_OK;
@@ -81,28 +86,26 @@ static enum error read_draft(const struct body *body, struct new_generation *ret
 static enum error create_generation(struct call *call)
 {
     struct response *response = call->response;
-    struct new_generation draft = {
-        .ip_address = call->request->client_address,
-        .by_address = call->account.identity.kind == IDENTITY_DEVICE,
+    struct generation_draft draft = {
+        .generation = {.ip_address = call->request->client_address,
+                       .by_address = call->account.identity.kind == IDENTITY_DEVICE},
+        .key = &call->key,
     };
-    struct generation generation;
-    struct usage_outcome usage = {.used = 0};
-    enum error err = read_draft(call->body, &draft);
+    struct generation_recorded recorded = {.usage = {.used = 0}};
+    const struct usage_outcome *usage = &recorded.usage;
+    enum error err = read_draft(call->body, &draft.generation);
     if (err)
         return err;
-    err = generation_service_record(call->app, &call->account, &draft, &call->key, &generation,
-                                    &usage);
+    err = generation_service_record(call->app, &call->account, &draft, &recorded);
     if (err == ERROR_RATE_LIMITED)
-        err =
-            response_rate_limited(response, usage.usage_limit, usage_service_wait_seconds(&usage));
+        err = usage_limit_refuse(response, usage);
     if (err)
         return err;
-    response_rate_limit(response, usage.usage_limit, usage.usage_limit - usage.used,
-                        usage_service_wait_seconds(&usage));
-    idempotency_replayed(response, usage.result == USAGE_REPLAYED);
+    usage_limit_header(response, usage);
+    idempotency_replayed(response, usage->result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
     json_key(json, "generation");
-    write_generation(json, &generation);
+    write_generation(json, &recorded.generation);
     response_data_end(response);
     return ERROR_OK;
 }
@@ -121,7 +124,7 @@ int main(int argc, char **argv)
     static const struct route ROUTES[] = {
         {"GET", "/api/generations", .access = ACCESS_ACCOUNT, .run = list_generations},
         {"POST", "/api/generations", .access = ACCESS_ACCOUNT, .idempotent = true, .body = true,
-         .run = create_generation},
+         .body_max = GENERATION_BODY_BYTES_MAX, .run = create_generation},
         {"DELETE", "/api/generations/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_UUID,
          .run = delete_generation},
     };

@@ -6,11 +6,14 @@
 #include "base/public_id.h"
 #include "endpoint/entry_json.h"
 #include "endpoint/handler.h"
+#include "endpoint/hold_json.h"
 #include "endpoint/idempotency.h"
 #include "http/page.h"
 #include "observe/log.h"
+#include "services/hold_service.h"
 #include "services/ledger_service.h"
 #include "services/payment_service.h"
+#include "services/user_service.h"
 #include "services/token_service.h"
 
 static enum error read_order(const struct body *body, struct response *response,
@@ -94,7 +97,7 @@ static void finish_posting(struct task *task)
     struct call *call = posting->call;
     struct ledger_answer answer;
     log_set_request_id(call->request->request_id);
-    enum error err = ledger_service_post_finish(call->app, &posting->post, &answer);
+    enum error err = ledger_service_post_finish(&posting->post, &answer);
     end_posting(posting, answer_movement(call->response, 201, err, &answer));
 }
 
@@ -112,13 +115,13 @@ static void post(struct call *call, bool grant)
         call_answer(call, ERROR_NO_MEMORY);
         return;
     }
-    *posting = (struct posting){.task.run = finish_posting, .call = call};
+    *posting = (struct posting){
+        .task.run = finish_posting, .call = call, .post = {.done = posted, .context = posting}};
     enum error err = read_order(call->body, call->response, &posting->order);
     if (!err)
         err = read_kind(call->body, grant, &posting->order);
     if (!err)
-        err = ledger_service_post_start(call->app, &posting->order, &call->key, &posting->post,
-                                        posted, posting);
+        err = ledger_service_post_start(call->app, &posting->order, &call->key, &posting->post);
     if (err)
         end_posting(posting, err);
 }
@@ -150,14 +153,15 @@ static enum error create_hold(struct call *call)
 {
     static const struct body_int_rule TTL = {
         .name = "ttlSeconds", .required = true, .least = 1, .most = HOLD_SECONDS_MAX};
-    struct ledger_order order = {.amount = 0};
+    struct ledger_hold_order order = {.ttl_seconds = 0};
     struct ledger_hold hold = {.balance = 0};
     int64_t ttl = 0;
-    enum error err = read_order(call->body, call->response, &order);
+    enum error err = read_order(call->body, call->response, &order.order);
     if (!err)
         err = body_int(call->body, &TTL, &ttl, NULL);
+    order.ttl_seconds = (int32_t)ttl;
     if (!err)
-        err = ledger_service_hold(call->app, &order, (int32_t)ttl, &call->key, &hold);
+        err = ledger_service_hold(call->app, &order, &call->key, &hold);
     if (err == ERROR_INSUFFICIENT_TOKENS) {
         call->response->has_balance = true;
         call->response->balance = hold.balance;
@@ -165,6 +169,11 @@ static enum error create_hold(struct call *call)
     if (!err)
         write_hold(call->response, &hold);
     return err;
+}
+
+static struct row_key key_of_path(const struct call *call)
+{
+    return (struct row_key){.user_id = call->user_id, .id = call->id};
 }
 
 static enum error capture_hold(struct call *call)
@@ -177,8 +186,9 @@ static enum error capture_hold(struct call *call)
     if (err)
         return err;
     int32_t part = (int32_t)amount;
-    err = ledger_service_capture(call->app, &call->user_id, &call->id, there ? &part : NULL,
-                                 &call->key, &answer);
+    const struct ledger_capture capture = {.hold = key_of_path(call),
+                                           .amount = there ? &part : NULL};
+    err = ledger_service_capture(call->app, &capture, &call->key, &answer);
     if (err == ERROR_INVALID_FIELD)
         return response_invalid(call->response, err, "amount", "expected at most the hold");
     return answer_movement(call->response, 200, err, &answer);
@@ -187,7 +197,8 @@ static enum error capture_hold(struct call *call)
 static enum error release_hold(struct call *call)
 {
     struct ledger_answer answer;
-    enum error err = ledger_service_release(call->app, &call->user_id, &call->id, &answer);
+    const struct row_key hold = key_of_path(call);
+    enum error err = ledger_service_release(call->app, &hold, &answer);
     if (err)
         return err;
     struct json_writer *json = response_data(call->response, 200);
@@ -196,11 +207,63 @@ static enum error release_hold(struct call *call)
     return ERROR_OK;
 }
 
+static enum error get_hold(struct call *call)
+{
+    struct hold_list list = {.count = 0};
+    enum error err = hold_service_get(call->app, &call->user_id, &call->id, &list);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(call->response, 200);
+    json_key(json, "hold");
+    hold_json(json, &list.items[0]);
+    response_data_end(call->response);
+    hold_list_done(&list);
+    return ERROR_OK;
+}
+
+enum { STATUS_SIZE = 16 };
+
+/* ret_status borrows buffer; absent without the parameter. */
+static enum error read_status(const struct call *call, char buffer[static STATUS_SIZE],
+                              struct text *ret_status)
+{
+    const struct query_field field = {"status", buffer, STATUS_SIZE};
+    enum error err = request_query(call->request, &field, ret_status);
+    if (!err && (!ret_status->data || text_equal(*ret_status, TEXT_LITERAL("pending")) ||
+                 text_equal(*ret_status, TEXT_LITERAL("captured")) ||
+                 text_equal(*ret_status, TEXT_LITERAL("released")) ||
+                 text_equal(*ret_status, TEXT_LITERAL("expired"))))
+        return ERROR_OK;
+    return response_invalid(call->response, ERROR_INVALID_PARAMETER, "status",
+                            "expected pending, captured, released or expired");
+}
+
+static enum error list_holds(struct call *call)
+{
+    char status[STATUS_SIZE];
+    struct page page;
+    struct hold_list list = {.count = 0};
+    struct hold_filter filter;
+    enum error err = page_read(call->request, call->response, &page);
+    if (!err)
+        err = read_status(call, status, &filter.status);
+    if (err)
+        return err;
+    filter.page = (struct row_page){page.before.created_at, page.before.id, page.limit + 1};
+    err = hold_service_list(call->app, &call->user_id, &filter, &list);
+    if (err)
+        return err;
+    hold_json_page(response_data(call->response, 200), &list, &page);
+    response_data_end(call->response);
+    hold_list_done(&list);
+    return ERROR_OK;
+}
+
 static enum error reverse(struct call *call)
 {
     struct ledger_answer answer = {.balance = 0};
-    enum error err =
-        ledger_service_reverse(call->app, &call->user_id, &call->id, &call->key, &answer);
+    const struct row_key entry = key_of_path(call);
+    enum error err = ledger_service_reverse(call->app, &entry, &call->key, &answer);
     return answer_movement(call->response, 201, err, &answer);
 }
 
@@ -358,7 +421,7 @@ static enum error get_account(struct call *call)
     struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "balance", balance.balance);
     json_member_int(json, "held", balance.held);
-    entry_json_page(json, "entries", &list, page.limit);
+    entry_json_page(json, "entries", &list, &page);
     response_data_end(call->response);
     transaction_list_done(&list);
     return ERROR_OK;
@@ -419,10 +482,10 @@ static enum error verify(struct call *call)
     return ERROR_OK;
 }
 
-/* Expired holds count as released already; this tidies the rows. The next round tries again. */
+/* What it removes counts no more already; this tidies the rows. The next round tries again. */
 static void sweep(struct app *app)
 {
-    if (ledger_service_sweep(app))
+    if (ledger_service_sweep(app) || user_service_sweep(app))
         return;
 }
 
@@ -435,6 +498,8 @@ int main(int argc, char **argv)
          .body = true, .start = grant},
         {"POST", "/api/ledger/holds", .access = ACCESS_SERVICE_HOLD, .idempotent = true,
          .body = true, .run = create_hold},
+        {"GET", "/api/ledger/holds/{id}", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_PUBLIC,
+         .run = get_hold},
         {"POST", "/api/ledger/holds/{id}/capture", .access = ACCESS_SERVICE_HOLD,
          .idempotent = true, .id = ROUTE_ID_PUBLIC, .body = true, .run = capture_hold},
         {"POST", "/api/ledger/holds/{id}/release", .access = ACCESS_SERVICE_HOLD,
@@ -445,6 +510,8 @@ int main(int argc, char **argv)
          .body = true, .body_max = BATCH_BODY_BYTES_MAX, .run = post_batch},
         {"GET", "/api/ledger/users/{id}", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
          .run = get_account},
+        {"GET", "/api/ledger/users/{id}/holds", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
+         .run = list_holds},
         {"GET", "/api/ledger/verify", .access = ACCESS_SERVICE_VERIFY, .run = verify},
     };
     static const struct handler HANDLER = {

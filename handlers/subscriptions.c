@@ -56,7 +56,9 @@ static enum error list_subscriptions(struct call *call)
     return ERROR_OK;
 }
 
-static enum error read_order(const struct call *call, struct subscription_order *ret_order)
+/* ret_order borrows url. */
+static enum error read_order(const struct call *call, struct web_url *url,
+                             struct subscription_order *ret_order)
 {
     static const struct body_text_rule PLAN = {
         .name = "plan", .required = true, .bytes_max = PLAN_BYTES_MAX};
@@ -65,7 +67,7 @@ static enum error read_order(const struct call *call, struct subscription_order 
     if (!err)
         err = body_boolean(call->body, "renews", &ret_order->renews);
     if (!err)
-        err = payment_form_return_url(call, &ret_order->return_url);
+        err = payment_form_return_url(call, url, &ret_order->return_url);
     if (!err)
         err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
@@ -92,7 +94,8 @@ static enum error create(struct call *call)
 {
     struct subscription_order order;
     struct subscription_answer answer;
-    enum error err = read_order(call, &order);
+    struct web_url url;
+    enum error err = read_order(call, &url, &order);
     if (err)
         return err;
     order.key = &call->key;
@@ -137,10 +140,10 @@ static enum error end(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = list_subscriptions},
-        {"POST", "/api/subscriptions", .access = ACCESS_ACCOUNT, .payments = true,
+        {"GET", "/api/subscriptions", .access = ACCESS_PERSON, .run = list_subscriptions},
+        {"POST", "/api/subscriptions", .access = ACCESS_PERSON, .payments = true,
          .idempotent = true, .body = true, .run = create},
-        {"DELETE", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = cancel},
+        {"DELETE", "/api/subscriptions", .access = ACCESS_PERSON, .run = cancel},
         {"DELETE", "/api/subscriptions/{id}", .access = ACCESS_SERVICE_REFUND,
          .id = ROUTE_ID_PUBLIC, .run = end},
     };

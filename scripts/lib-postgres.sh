@@ -12,13 +12,13 @@ postgres_settings() {
     cat <<SETTINGS
 listen_addresses = ''
 unix_socket_directories = '$RUN_DIR/postgres/socket'
-max_connections = 100
+max_connections = 150
 # A batch of the ledger takes a lock for each of its keys.
 max_locks_per_transaction = 256
 shared_buffers = ${buffers_mb}MB
 effective_cache_size = 1GB
-# After a checkpoint the first change of a page logs the whole page, and a log file that is used again
-# need not be made: few checkpoints, and files kept for the busy hours.
+# After a checkpoint the first change of a page logs the whole page, and a log file that is used
+# again need not be made: few checkpoints, and files kept for the busy hours.
 wal_compression = lz4
 checkpoint_timeout = 15min
 max_wal_size = 2GB
@@ -45,8 +45,28 @@ postgres_psql() {
         -U postgres -d postgres "$@"
 }
 
+# A PostgreSQL that runs takes up what it can. It is asked what it thinks of the new file first: like
+# nginx it would keep its old settings and tell its log alone.
+reload_postgres() { # reload_postgres OLD_SETTINGS
+    local log=$RUN_DIR/logs/postgres.log wrong pending
+    # A value that needs a restart is an error to this view as well, and told apart by its context.
+    local errors="FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)
+        WHERE f.sourcefile LIKE '%/dreamlens.conf' AND f.error IS NOT NULL"
+    wrong=$(postgres_psql -Atc "SELECT string_agg(coalesce(name || ' = ' || f.setting || ': ', '') ||
+        f.error, ', ') $errors AND s.context IS DISTINCT FROM 'postmaster'") ||
+        fail "$log" 'PostgreSQL runs and does not answer'
+    if [ -n "$wrong" ]; then
+        as_run_user sh -c 'cat >"$1"' sh "$RUN_DIR/postgres/data/dreamlens.conf" <<<"$1"
+        die "PostgreSQL refuses its configuration: $wrong"
+    fi
+    pending=$(postgres_psql -Atc "SELECT string_agg(name, ', ') $errors AND s.context = 'postmaster'")
+    postgres_psql -Atc 'SELECT pg_reload_conf()' >/dev/null ||
+        fail "$log" 'PostgreSQL does not take up its configuration'
+    step "PostgreSQL runs already${pending:+; scripts/down and scripts/up change $pending}"
+}
+
 start_postgres() {
-    local data=$RUN_DIR/postgres/data log=$RUN_DIR/logs/postgres.log
+    local data=$RUN_DIR/postgres/data log=$RUN_DIR/logs/postgres.log old
     POSTGRES_BIN=$(postgres_bin)
     as_run_user sh -c 'mkdir -p -m 700 "$1/socket" && rm -rf "$1/data.new"' sh "$RUN_DIR/postgres"
     if ! as_run_user test -e "$data/PG_VERSION"; then
@@ -58,9 +78,10 @@ start_postgres() {
         as_run_user sh -c 'echo "include_if_exists = '\''dreamlens.conf'\''" \
             >>"$1.new/postgresql.conf" && mv "$1.new" "$1"' sh "$data"
     fi
+    old=$(as_run_user cat "$data/dreamlens.conf" 2>/dev/null) || old=
     postgres_settings | as_run_user sh -c 'cat >"$1"' sh "$data/dreamlens.conf"
     if running_pid postgres >/dev/null; then
-        step 'PostgreSQL runs already'
+        reload_postgres "$old"
     else
         step 'starting PostgreSQL'
         as_run_user "$POSTGRES_BIN/pg_ctl" start -D "$data" -l "$log" -w -t 60 \
@@ -93,7 +114,8 @@ migrate_schema() {
 # Every handler may fill its pool; a few connections are left for the operator.
 check_connections() {
     local connections needed spare=10
-    connections=$(psql -X -At -d "${POSTGRES_URL:-${DATABASE_URL-}}" -c 'SHOW max_connections' 2>/dev/null) || return 0
+    connections=$(psql -X -At -d "${POSTGRES_URL:-${DATABASE_URL-}}" -c 'SHOW max_connections' \
+        2>/dev/null) || return 0
     needed=$((${#HANDLERS[@]} * ${DB_POOL_SIZE:-4} + spare))
     [ "$needed" -le "$connections" ] ||
         die "DB_POOL_SIZE: ${#HANDLERS[@]} handlers x ${DB_POOL_SIZE:-4} connections + $spare = \

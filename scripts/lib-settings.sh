@@ -15,13 +15,29 @@ check_networks() { # check_networks NAME
     done
 }
 
+# The items of ALLOWED_ORIGINS, one a line, as the handlers read them: without blanks around them
+# and slashes at the end.
+listed_origins() {
+    tr ',' '\n' <<<"${ALLOWED_ORIGINS-}" |
+        sed -e 's/^[[:blank:]]*//' -e 's/[[:blank:]]*$//' -e 's|/*$||' -e '/^$/d'
+}
+
+check_origins() {
+    local origin
+    while IFS= read -r origin; do
+        [[ -z $origin || $origin =~ ^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$ ]] ||
+            die "ALLOWED_ORIGINS: $origin: expected an origin such as https://app.example"
+    done < <(listed_origins)
+}
+
 settle_settings() {
     HTTPS_PORT=${HTTPS_PORT:-8443} HTTP_PORT=${HTTP_PORT:-8080} MODE=${MODE:-release}
     LISTEN_ADDRESS=${LISTEN_ADDRESS:-*} NGINX_WORKERS=${NGINX_WORKERS:-auto}
     EDGE_RATE=${EDGE_RATE:-50r/s} EDGE_BURST=${EDGE_BURST:-200}
     EDGE_CONNECTIONS=${EDGE_CONNECTIONS:-100} TRUSTED_PROXIES=${TRUSTED_PROXIES-}
     # nginx has to know it as well. As common/base/config.h has it; a test compares the two.
-    YOOKASSA_WEBHOOK_NETWORKS=${YOOKASSA_WEBHOOK_NETWORKS:-185.71.76.0/27,185.71.77.0/27,77.75.153.0/25,77.75.154.128/25,77.75.156.11,77.75.156.35,2a02:5180::/32}
+    YOOKASSA_WEBHOOK_NETWORKS=${YOOKASSA_WEBHOOK_NETWORKS:-185.71.76.0/27,185.71.77.0/27,\
+77.75.153.0/25,77.75.154.128/25,77.75.156.11,77.75.156.35,2a02:5180::/32}
     check_number HTTPS_PORT 1 65535
     check_number HTTP_PORT 1 65535
     check_number EDGE_BURST 0 100000
@@ -36,6 +52,7 @@ settle_settings() {
     [[ $LISTEN_ADDRESS == '*' || $LISTEN_ADDRESS =~ ^([0-9.]+|\[[0-9a-fA-F:]+\])$ ]] ||
         die "LISTEN_ADDRESS=$LISTEN_ADDRESS: expected *, an IPv4 or an [IPv6] address"
     check_networks TRUSTED_PROXIES
+    check_origins
     check_networks YOOKASSA_WEBHOOK_NETWORKS
     if [ -n "${TLS_CERTIFICATE-}${TLS_KEY-}" ]; then
         [ -r "${TLS_CERTIFICATE-}" ] ||

@@ -1,6 +1,6 @@
 /*
- * Verifying Clerk's session tokens in a running process: where the keys come from, and what was
- * verified lately. Thread-safe.
+ * Verifies Clerk's session tokens in a running process: fetches the keys, and remembers tokens that
+ * were verified. Thread-safe.
  *
  * Keys: a PEM in CLERK_JWT_KEY (no network), else the key set at CLERK_JWKS_URL, kept five minutes
  * and fetched again for an unknown key id; one fetch at a time, at most one in JWKS_PAUSE_MS, and
@@ -28,7 +28,7 @@ enum error clerk_new(const struct config *config, struct log *log, struct cache 
 void clerk_free(struct clerk *clerk);
 
 /*
- * ERROR_OK, or ERROR_UNAUTHORIZED for a token that is not valid now, whatever the reason.
+ * ERROR_OK, or ERROR_UNAUTHORIZED for a token that is not valid now, for any reason.
  * ERROR_IDENTITY_UNAVAILABLE: it may be good, but its key is not known, and the key set could not
  * be fetched since it came: no answer, or the pause after a fetch. ERROR_NO_MEMORY. clerk may be
  * NULL (not configured).

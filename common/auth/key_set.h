@@ -12,8 +12,8 @@
 struct key_set;
 
 /*
- * Starts libcrypto, before anything else here is called. It tries once in a process, and what
- * failed then fails for good: false, for lack of memory, means that the process has to end.
+ * Starts libcrypto; call it before the other functions of this file. libcrypto tries its start once
+ * in a process, and never again. So false, for lack of memory, means that the process has to end.
  */
 bool key_set_library_init(void) MUST_CHECK;
 
@@ -27,7 +27,7 @@ enum error key_set_from_pem(struct text pem, struct key_set **ret_set) MUST_CHEC
 /*
  * From a JSON Web Key Set (RFC 7517): the RSA keys that have a kid and are not for another use or
  * algorithm; others are left out. ERROR_MALFORMED_JSON: not a key set, or no usable key in it.
- * ERROR_NO_MEMORY: never a set that lacks a key for want of memory.
+ * ERROR_NO_MEMORY; a set never lacks a key because memory ran out.
  */
 enum error key_set_from_jwks(struct text json, struct key_set **ret_set) MUST_CHECK;
 

@@ -1,6 +1,6 @@
 /*
- * Where a request comes from, as its browser vouches: the defence against cross-site request
- * forgery. A browser sends cookies along with what any page asks of it, and it alone writes the
+ * The page that a request comes from, as its browser vouches: the defence against cross-site
+ * request forgery. A browser sends cookies along with the requests of any page. It alone writes the
  * headers below, so they tell our own pages from others (fetch.spec.whatwg.org, "Origin header";
  * w3.org, "Fetch Metadata Request Headers"). Thread-safe.
  */
@@ -20,7 +20,7 @@ struct origin_headers {
 
 /*
  * Whether the page behind a request is one of ours: of allowed_origins, or of the address it asks,
- * which is served over https alone. What names no origin is nobody's page: false.
+ * which is served over https alone. False for a request that names no origin.
  * allowed_origins: as origin_is_listed.
  */
 bool origin_is_trusted(const struct origin_headers *headers, const char *allowed_origins);

@@ -1,6 +1,6 @@
 /*
  * Clerk session tokens (JSON Web Token, RFC 7519, signed RS256; Clerk: "Manual JWT verification").
- * Signature before claims, so that nothing is granted on claims nobody vouches for.
+ * The signature is checked before anything is granted on claims.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct session_claims {
     int64_t expires_at_unix;         /* seconds; the skew is not in it */
 };
 
-/* What a token has to say besides being signed. Empty texts are not checked. */
+/* The claims that a token has to have. Empty texts are not checked. */
 struct session_policy {
     struct text issuer;             /* iss must be this */
     struct text authorized_parties; /* comma list; azp must be there and one of it */

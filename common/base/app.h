@@ -10,17 +10,15 @@ struct metrics;
 struct cache;
 struct clerk;
 struct database;
-struct flight_queues;
 struct yookassa;
 
 struct app {
     const char *handler; /* its name: "tokens" */
     const struct config *config;
     struct log *log;
-    struct metrics *metrics; /* shared memory of the host */
-    struct cache *cache;     /* shared memory of the host; NULL when the handler asks for none */
-    struct clerk *clerk;     /* NULL when Clerk is not configured */
-    struct flight_queues *flights; /* beside database */
-    struct yookassa *yookassa;     /* NULL when payments are not configured */
-    struct database *database;     /* NULL when the handler asks for none */
+    struct metrics *metrics;   /* shared memory of the host */
+    struct cache *cache;       /* shared memory of the host; NULL when the handler asks for none */
+    struct clerk *clerk;       /* NULL when Clerk is not configured */
+    struct yookassa *yookassa; /* NULL when payments are not configured */
+    struct database *database; /* NULL when the handler asks for none */
 };

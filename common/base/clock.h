@@ -14,7 +14,7 @@ int64_t clock_monotonic_us(void);
 /* Microseconds since 1970-01-01 00:00:00 UTC. */
 int64_t clock_unix_us(void);
 
-/* Sleeps, signals notwithstanding. */
+/* Sleeps for the whole time, also when signals arrive. */
 void clock_sleep_ms(int64_t ms);
 
 enum {

@@ -1,8 +1,8 @@
 /*
- * The one enumeration of results a fallible function returns, and what the client is told of each.
+ * The one enumeration of results of fallible functions, and the answer to the client for each.
  *
- * ERROR_TABLE is the single place where a new result is added: name, HTTP status, the stable code
- * for programs, the text for a Russian and an English reader, and what the caller can do about it.
+ * ERROR_TABLE is the single place to add a result: name, HTTP status, the stable code for programs,
+ * the text for a Russian and an English reader, and the advice to the caller.
  * Texts that clients of the original backend compare are kept to the letter (openapi.yaml).
  */
 #pragma once
@@ -40,6 +40,8 @@
       "A request from this site is not allowed", \
       "A change by cookie needs an Origin that is allowed, or that of the address asked; " \
       "Authorization: Bearer needs none") \
+    X(SIGN_IN_REQUIRED, 403, "sign_in_required", "Войдите в аккаунт", "Sign in first", \
+      "The device is linked to an account; send its session token") \
     X(UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type", "Тип данных не поддерживается", \
       "Unsupported media type", "Send Content-Type: application/json") \
     X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \
@@ -48,6 +50,8 @@
       "Method not allowed", "The Allow header lists the methods of this path") \
     X(BODY_TOO_LARGE, 413, "body_too_large", "Слишком большой запрос", "Request too large", \
       "Send a smaller body") \
+    X(UNSUPPORTED_ENCODING, 415, "unsupported_encoding", "Сжатые запросы не поддерживаются", \
+      "Unsupported Content-Encoding", "Send the body as it is, without Content-Encoding") \
     X(MALFORMED_JSON, 400, "malformed_json", "Некорректный JSON", "Malformed JSON", \
       "Expected one JSON object in UTF-8") \
     X(INVALID_FIELD, 400, "invalid_field", "Некорректное значение поля", "Invalid field", \
@@ -120,7 +124,7 @@ enum error {
         ERROR_COUNT,
 };
 
-/* What the client is told of an error. All strings are constants. */
+/* The answer to the client for an error. All strings are constants. */
 struct error_info {
     const char *name;    /* the enumerator without ERROR_, for logs */
     int status;          /* HTTP status */

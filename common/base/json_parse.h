@@ -1,7 +1,7 @@
 /*
  * Strict JSON from outside, by json-c: one value, UTF-8, nothing behind it, depth at most
- * JSON_DEPTH_MAX. Whole or not at all: json-c itself may cut strings and lose members when memory
- * is out. Whether names may occur twice is for the caller to say.
+ * JSON_DEPTH_MAX. A value is read whole or not at all, although json-c itself may cut strings and
+ * lose members when memory is out. The caller decides whether names may occur twice.
  */
 #pragma once
 

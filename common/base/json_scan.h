@@ -1,6 +1,6 @@
 /*
- * Looks at the bytes of a JSON text for what the parser does not report: which member a position
- * belongs to, and members that occur twice. Needs no valid input and never reads past its end.
+ * Finds in the bytes of a JSON text what the parser does not report: the member that a position
+ * belongs to, and members that occur twice. Takes invalid input too, and never reads past its end.
  */
 #pragma once
 
@@ -15,12 +15,12 @@ size_t json_scan_count_members(struct text json);
 enum json_scan_duplicate {
     JSON_SCAN_NONE,
     JSON_SCAN_FOUND,
-    JSON_SCAN_UNKNOWN, /* none so far, and not all of the text was looked at */
+    JSON_SCAN_UNKNOWN, /* none in the part that was looked at, which is not all of the text */
 };
 
 /*
- * The first member name that occurs twice in one object, as it stands between its quotes; names
- * that differ in their escapes only are the same. Looks at the first 64 objects and at the first
+ * The first member name that occurs twice in one object, as it stands between its quotes. Names
+ * that differ only in their escapes are the same. Looks at the first 64 objects, and at the first
  * 256 members of each. ret_name: filled for JSON_SCAN_FOUND.
  */
 enum json_scan_duplicate json_scan_find_duplicate(struct text json, struct text *ret_name);

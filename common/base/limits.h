@@ -21,14 +21,14 @@ enum {
     JSON_DEPTH_MAX = 16,              /* the deepest documented body has 4 levels */
     PAGE_ITEMS_MAX = 100,             /* openapi.yaml: limit */
     PAGE_ITEMS_DEFAULT = 50,
-    CURSOR_BYTES_MAX = 64,  /* 29 bytes in base64url are 39 characters */
+    CURSOR_BYTES_MAX = 64,  /* 33 bytes in base64url are 44 characters */
     EXPORT_PAGE_ROWS = 500, /* x 16 KiB of prompt at most = 8 MiB for one page */
 
     /* Serving. */
     THREADS_MAX = 256,
     LISTEN_BACKLOG = 1024,             /* measured: a backlog of 8 gave 85,000 502s in 3 s */
     CONNECTION_READ_TIMEOUT_MS = 5000, /* nginx buffers requests, so a pause here is a fault */
-    DRAIN_MS_MAX = 30000,              /* after SIGTERM; then the process leaves whatever runs */
+    DRAIN_MS_MAX = 30000, /* after SIGTERM; then the process ends with requests under way */
 
     /* Identity. */
     DEVICE_ID_BYTES_MIN = 20, /* openapi.yaml */
@@ -57,15 +57,16 @@ enum {
     HOLD_SECONDS_MAX = 86400, /* openapi.yaml: a day */
     SWEEP_INTERVAL_MS = 5000,
     SWEEP_ACCOUNTS_MAX = 500,     /* a sweep: some 100 ms of locks, one account at a time */
+    PERSON_SWEEP_ROWS_MAX = 2000, /* of each kind, every SWEEP_INTERVAL_MS: 400 a second */
     VERIFY_MISMATCHES_MAX = 1000, /* sql/queries/ledger_verify.sql */
 
     /* Payments. */
     PAYMENT_REQUEST_BYTES_MAX = 16 * KIB, /* a return URL with every byte escaped is 12 KiB */
     PAYMENT_LEASE_SPARE_SECONDS = 5,      /* the statements before and after a call */
-    SUBSCRIPTIONS_MAX = 100,              /* of one account, in an answer: eight years of months */
+    SUBSCRIPTIONS_MAX = 100,              /* of one account, in an answer: 8 years of months */
     LISTING_SECONDS = 60,                 /* between listings of the provider's payments */
     LISTING_OVERLAP_SECONDS = 600,        /* clocks that differ, and objects that show up late */
-    LISTING_LAG_SECONDS_MAX = 3 * 86400,  /* for what could not be booked; then it is the log's */
+    LISTING_LAG_SECONDS_MAX = 3 * 86400,  /* for unbooked objects; then only the log has them */
     LISTING_LEASE_SECONDS = 120,
     LISTING_PAGES_MAX = 10000,           /* of 100: a million since the last time */
     CREATION_REPEAT_SECONDS = 23 * 3600, /* YooKassa keeps an idempotence key for 24 hours */
@@ -74,7 +75,7 @@ enum {
     RECONCILER_STOP_MS = 2000, /* for calls under way; leases cover what is cut off */
 
     /* Calls of other services. */
-    RETRY_AFTER_MS_MAX = 3600000, /* a service that wants a longer pause is asked sooner */
+    RETRY_AFTER_MS_MAX = 3600000, /* a service that asks for more is called again after this */
     URL_BYTES_MAX = 2048,         /* of a page that a person is sent to */
     PROVIDER_ID_BYTES_MAX = 64,   /* YooKassa's have 36 characters */
     PROVIDER_KEY_BYTES_MAX = 64,  /* YooKassa: Idempotence-Key */
@@ -91,19 +92,24 @@ enum {
     PROMPT_BYTES_MAX = 40 * KIB,   /* 10,000 characters of up to 4 bytes */
     PROMPT_CHARACTERS_MAX = 10000, /* openapi.yaml: userPrompt, which it comes from */
     TREND_CHARACTERS_MAX = 50,
-    ADDRESS_BYTES_MAX = 45, /* the longest text form of an IPv6 address */
+    /*
+     * A field counts decoded. In a body a byte takes up to 6 bytes (\u0041), a character up to 12
+     * (a surrogate pair): prompt 120,000, image URL 49,152, trend 600, and the names: 169,800.
+     */
+    GENERATION_BODY_BYTES_MAX = 192 * KIB, /* nginx/routes/generations.conf says the same */
+    ADDRESS_BYTES_MAX = 45,                /* the longest text form of an IPv6 address */
 
     /* Database. */
     PARAMS_MAX = 16,
     COLUMNS_MAX = 24,
     POOL_SIZE_MAX = 64,
     COALESCE_FLIGHT_MAX = 256,
-    COALESCE_QUEUE_MAX = 1024, /* a tenth of a second of spends; who comes then gets 503 */
-    COALESCE_SLOTS = 2,        /* for small flights, and beside one that waits for a row */
-    COALESCE_SMALL = 4,        /* items; docs/performance.md */
-    COALESCE_PATIENCE_MS = 50, /* several times what a large flight takes */
-    STATEMENT_ATTEMPTS = 3,    /* seed architecture: at most 3 attempts, 100 ms first */
-    RETRY_FIRST_DELAY_MS = 100,
+    COALESCE_QUEUE_MAX = 1024,     /* a tenth of a second of spends; more requests get 503 */
+    COALESCE_SLOTS = 2,            /* for small flights, and beside one that waits for a row */
+    COALESCE_SMALL = 4,            /* items; docs/decisions.md */
+    COALESCE_PATIENCE_MS = 50,     /* several times what a large flight takes */
+    STATEMENT_ATTEMPTS = 3,        /* the first and two repetitions */
+    RETRY_FIRST_DELAY_MS = 100,    /* at most; twice that before the next one */
     PREPARED_MAX = 256,            /* statements one connection may have prepared */
     BOOTSTRAP_PAUSE_MS = 1000,     /* between bootstraps of a process that did not help */
     MIGRATION_TIMEOUT_MS = 600000, /* an adopted ledger of 10,000,000 rows is rewritten once */
@@ -117,7 +123,7 @@ enum {
 
     /* Shared memory. */
     SHARED_MEMORY_PATH_BYTES_MAX = 160, /* path and cause fit the 256 bytes of a message */
-    SHARED_MEMORY_WAIT_MS = 5000,       /* for whoever creates a segment, which takes some 10 ms */
+    SHARED_MEMORY_WAIT_MS = 5000,       /* for the creator of a segment, which takes some 10 ms */
     CACHE_BUCKETS = 32768,              /* a power of two; x 128 bytes of head = 4 MiB */
     CACHE_BUCKET_SLOTS = 6,             /* x 32,768 = 196,608 slots x 192 bytes = 36 MiB, sparse */
     CACHE_BYTES_MAX = 48 * MIB,         /* below the 64 MiB that containers give /dev/shm */
@@ -126,6 +132,9 @@ enum {
 _Static_assert((int)PAGE_ITEMS_DEFAULT <= (int)PAGE_ITEMS_MAX, "default page fits the cap");
 _Static_assert((int)IDENTITY_BYTES_MAX >= (int)DEVICE_ID_BYTES_MAX + (int)sizeof("device:"),
                "an identity holds every device id");
-_Static_assert((int)PROMPT_BYTES_MAX < (int)BODY_BYTES_MAX, "a full prompt fits a body");
+_Static_assert(12 * ((int)PROMPT_CHARACTERS_MAX + (int)TREND_CHARACTERS_MAX) +
+                       6 * (int)IMAGE_URL_BYTES_MAX + 1024 <=
+                   (int)GENERATION_BODY_BYTES_MAX,
+               "the longest fields fit a body, however they are escaped");
 _Static_assert(3 * (int)LOG_TEXT_BYTES_MAX < (int)LOG_LINE_BYTES_MAX, "three long values fit");
 _Static_assert(((int)CACHE_BUCKETS & ((int)CACHE_BUCKETS - 1)) == 0, "a mask picks the bucket");

@@ -24,9 +24,9 @@ struct money {
 
 /*
  * amount: "0.00" .. "99999999.99", also without a fraction ("100") or with one place ("99.5"); no
- * sign, blanks, exponent or leading zeros but one before the point. Zero is an amount, of what was
- * refunded so far: who asks for a payment or refund checks for more. currency: three capital
- * letters. Returns false otherwise; ret_money is then untouched.
+ * sign, blanks or exponent, and no leading zero except one before the point. Zero is an amount,
+ * because it says how much was refunded so far; code that makes a payment or refund checks for
+ * more. currency: three capital letters. Returns false otherwise; ret_money is then untouched.
  */
 bool money_parse(struct text amount, struct text currency, struct money *ret_money);
 

@@ -11,7 +11,7 @@
 /*
  * Whether address is in one of a comma list of networks and addresses, such as
  * "185.71.76.0/27,2a02:5180::/32". An IPv4 address written as IPv6 (::ffff:1.2.3.4) counts as IPv4.
- * False for what is no address.
+ * False for a text that is not an address.
  */
 bool networks_contain(struct text networks, struct text address);
 

@@ -1,7 +1,7 @@
 /*
- * The public form of an id that arrives without its user (a ledger entry, a hold, a payment): user
- * id and id together, the row's primary key, so that a distributed database knows where it is.
- * Opaque to clients: 43 characters of base64url.
+ * The public form of an id that arrives without its user (a ledger entry, a hold, a payment). It
+ * holds the user id and the id, which together are the row's primary key. So a distributed database
+ * knows the node of the row. Opaque to clients: 43 characters of base64url.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /*
- * A file under /dev/shm that several processes map, created safely by whichever comes first.
+ * A file under /dev/shm that several processes map; the first one that comes creates it safely.
  * Used by the metrics segment and the shared cache.
  */
 #pragma once
@@ -26,14 +26,15 @@ struct shared_memory_layout {
 };
 
 /*
- * Maps path as layout says, mode 0600. A missing file, or one with another magic, version or size,
- * one that others may open, or one from before the last boot (its locks and monotonic times mean
- * nothing now), is made anew: built as path.new and renamed over the old one, so that a process
- * that still maps the old one keeps it and nobody sees a half-made one; creation is serialised by
- * flock on path.lock, which stays. Refused: a file of another owner, a symbolic link, anything but
- * a regular file, and a file system with less room than the segment may come to need (its pages are
- * taken when first touched, and a touch without room would kill the process).
- * Returns ERROR_INTERNAL with problem filled (a sentence without newline) otherwise.
+ * Maps path as layout says, mode 0600.
+ *   Made anew: a missing file, one with another magic, version or size, one that others may open,
+ *     and one from before the last boot, because its locks and monotonic times mean nothing now.
+ * The new file is built as path.new and renamed over the old one. So a process that maps the old
+ * one keeps it, and nobody sees a half-made one. flock on path.lock, which stays, serialises this.
+ *   Refused: a file of another owner, a symbolic link, anything but a regular file, and a file
+ *     system with less room than the segment may come to need. Pages are taken when first touched,
+ *     and a touch without room would kill the process.
+ * Returns ERROR_INTERNAL with problem filled (a sentence without newline) when it is refused.
  * ret_segment: the mapping, unmapped by shared_memory_unmap. Thread-safe.
  */
 enum error shared_memory_map(const char *path, const struct shared_memory_layout *layout,

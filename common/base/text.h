@@ -43,8 +43,8 @@ struct text text_trim(struct text a);
 bool text_next_item(struct text *rest, char separator, struct text *ret_item);
 
 /*
- * Equality in a time that depends on the lengths only, for secrets
- * (comparing byte by byte and stopping early tells an attacker how far a guess was right).
+ * Equality for secrets, in a time that depends on the lengths only. A comparison that stops at the
+ * first difference tells an attacker how far a guess was right.
  */
 bool text_equal_secret(struct text a, struct text b);
 

@@ -1,8 +1,8 @@
 /*
  * UUIDs in binary, as PostgreSQL sends them, and their text form (RFC 9562).
  *
- * Ids are made by the handlers, version 7: the leading 48 bits are Unix milliseconds, so an index
- * that begins with the id grows at its end, and the id doubles as operation id. Thread-safe.
+ * The handlers make ids of version 7. Their leading 48 bits are Unix milliseconds, so an index that
+ * begins with the id grows at its end. The id is also the operation id. Thread-safe.
  */
 #pragma once
 

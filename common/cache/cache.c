@@ -132,7 +132,7 @@ static void empty_bucket(struct cache_bucket *bucket)
 
 /*
  * What a dead process left half done is unknown, writers of others included: nothing is kept, every
- * ticket given out is void, and one made-up writer keeps the bucket uncacheable until whatever was
+ * ticket given out is void, and one made-up writer keeps the bucket uncacheable until all that was
  * under way must have ended.
  */
 static void recover(struct cache_bucket *bucket, int64_t now_ms)

@@ -2,16 +2,16 @@
  * A cache in shared memory that all handler processes of a host share, without stale fills.
  *
  * The table is a fixed file under /dev/shm (mode 0600, magic and layout version), cut into buckets;
- * a bucket has a process-shared robust mutex, a version and a few slots. Rules that keep a reader
- * from storing what a writer has just made old (the lease problem of "Scaling Memcache at
+ * a bucket has a process-shared robust mutex, a version and a few slots. These rules keep a reader
+ * from storing a value that a writer has just made old (the leases of "Scaling Memcache at
  * Facebook", NSDI 2013):
  *   - a reader captures the bucket's version before its SELECT (cache_get does it on a miss) and
  *     cache_store stores only if the version is the same and no writer is under way;
  *   - a writer calls cache_write_begin before its statement may commit, which drops the key's slot
  *     and bumps the version, and cache_write_end after, which bumps it again;
  *   - a writer that dies in between leaves the bucket uncacheable for the time to live, never
- * stale. Versions belong to buckets, so they survive the eviction of a slot. Nothing here decides
- * about money: debits are never admitted from the cache.
+ * stale. Versions belong to buckets, so they survive the eviction of a slot. The cache decides
+ * nothing about money: no debit is admitted from it.
  *
  * Thread-safe and process-safe. Every call is short and takes one bucket lock; a cache that is NULL
  * is always a miss, so callers need no second path.
@@ -27,12 +27,12 @@
 
 enum {
     CACHE_VALUE_BYTES_MAX = 120, /* a slot with key, expiry and value fills whole cache lines */
-    CACHE_TTL_MS = 30000,        /* from the original architecture: balances live 30 s */
+    CACHE_TTL_MS = 30000,        /* the original backend also kept balances for 30 s */
 };
 
 struct cache;
 
-/* What kind of thing a key names; two kinds never meet in one slot. */
+/* The kind of thing that a key names; two kinds never meet in one slot. */
 enum cache_kind { CACHE_BALANCE = 1, CACHE_IDENTITY, CACHE_SESSION, CACHE_LINK, CACHE_SERVICE };
 
 /* Sixteen bytes that name the thing: a user id, or a digest of an identity. */
@@ -48,9 +48,9 @@ struct cache_lease {
 };
 
 /*
- * A write under way. Plain data; end it once, within CACHE_TTL_MS (the deadline of a statement with
- * its retries is far below): later it counts as dead, and the bucket may be filled again. A late
- * end still drops the slot.
+ * A write under way. Plain data; end it once, within CACHE_TTL_MS. A statement with its retries has
+ * a far shorter deadline. Later the write counts as dead, and the bucket may be filled again. A
+ * late end still drops the slot.
  */
 struct cache_write {
     struct cache_key key;
@@ -80,10 +80,10 @@ bool cache_get(struct cache *cache, const struct cache_key *key, void *value, si
 bool cache_store(struct cache *cache, const struct cache_key *key, const struct cache_lease *lease,
                  const void *value, size_t value_size);
 
-/* Before a statement that may change what key names. */
+/* Call it before a statement that may change the value of key. */
 void cache_write_begin(struct cache *cache, const struct cache_key *key,
                        struct cache_write *ret_write);
-/* After its outcome is known, or given up. */
+/* Call it when the outcome of the statement is known, or nobody waits for it any more. */
 void cache_write_end(struct cache *cache, struct cache_write *write);
 
 /* Drops everything; for the bootstrap of a schema, after which every id may be new. */

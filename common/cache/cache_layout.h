@@ -1,8 +1,7 @@
 /*
- * The layout of the shared cache's segment: of interest to cache.c, and to the test that plays a
- * process killed inside a bucket. A change of any struct here asks for a new CACHE_LAYOUT_VERSION;
- * handlers of two layouts do not see each other's writes, so such an upgrade restarts them
- * together.
+ * The layout of the shared cache's segment, for cache.c and for the test that plays a process
+ * killed inside a bucket. A change of any struct here needs a new CACHE_LAYOUT_VERSION. Handlers of
+ * two layouts do not see each other's writes, so such an upgrade restarts them together.
  */
 #pragma once
 
@@ -20,15 +19,15 @@
 enum { CACHE_LAYOUT_VERSION = 1, CACHE_LINE_BYTES = 64 };
 
 /*
- * The head of a bucket; lock guards all the rest and the bucket's slots. Heads lie apart from
- * slots, so that a table nobody has filled takes 4 MiB and not 40.
+ * The head of a bucket. lock guards the other members and the bucket's slots. Heads lie apart from
+ * slots, so that an empty table takes 4 MiB and not 40.
  *
  * Writers under way are counted by generation, a span of at least CACHE_TTL_MS: a writer that is
  * neither of this generation nor of the one before is dead, even when other writers kept coming.
  */
 struct cache_bucket {
     alignas(CACHE_LINE_BYTES) pthread_mutex_t lock;
-    uint64_t version;    /* bumped by whatever makes a value read before it old */
+    uint64_t version;    /* bumped by each event that makes values read before it old */
     uint64_t generation; /* from 2 upwards, so that a ticket is never 0 */
     int64_t generation_until_ms;
     int64_t dirty_until_ms; /* the last begin + CACHE_TTL_MS: by then every writer is dead */
@@ -63,7 +62,7 @@ _Static_assert(sizeof(struct cache_table) <= CACHE_BYTES_MAX, "the table fits a 
 
 /*
  * SipHash-2-4 (Aumasson and Bernstein, 2012) under the table's key of 24 bytes: the id, then the
- * kind as a little-endian 64-bit number. Keyed, because identities are chosen by clients, and who
- * can aim at a bucket can keep others out of the cache. The low bits pick the bucket.
+ * kind as a little-endian 64-bit number. Keyed, because clients choose identities, and a client
+ * that can aim at a bucket can keep others out of the cache. The low bits pick the bucket.
  */
 uint64_t cache_hash_key(const struct cache_table *table, const struct cache_key *key);

@@ -1,6 +1,9 @@
 #include "database/array.h"
 
+#include <assert.h>
 #include <endian.h>
+
+#include "base/uuid.h"
 
 static void append_int4(struct buffer *buffer, int32_t value)
 {
@@ -20,31 +23,42 @@ void array_begin(struct buffer *buffer, enum sql_type element, size_t count)
     }
 }
 
-void array_uuid(struct buffer *buffer, const struct uuid *value)
-{
-    append_int4(buffer, sizeof(value->bytes));
-    buffer_append(buffer, value->bytes, sizeof(value->bytes));
-}
-
-void array_int4(struct buffer *buffer, int32_t value)
-{
-    append_int4(buffer, sizeof(value));
-    append_int4(buffer, value);
-}
-
-void array_int8(struct buffer *buffer, int64_t value)
+static void append_int8(struct buffer *buffer, int64_t value)
 {
     uint64_t big = htobe64((uint64_t)value);
     append_int4(buffer, sizeof(big));
     buffer_append(buffer, &big, sizeof(big));
 }
 
-void array_text(struct buffer *buffer, struct text value)
+static void append_text(struct buffer *buffer, const struct param *value)
 {
-    if (!value.data) {
+    if (value->is_null) {
         append_int4(buffer, -1);
         return;
     }
-    append_int4(buffer, (int32_t)value.len);
-    buffer_append_text(buffer, value);
+    append_int4(buffer, (int32_t)value->text.len);
+    buffer_append_text(buffer, value->text);
+}
+
+void array_append(struct buffer *buffer, const struct param *value)
+{
+    static const struct uuid NONE;
+    const struct uuid *uuid = value->is_null ? &NONE : &value->uuid;
+    switch (value->type) {
+    case SQL_UUID:
+        append_int4(buffer, sizeof(uuid->bytes));
+        buffer_append(buffer, uuid->bytes, sizeof(uuid->bytes));
+        break;
+    case SQL_INT4:
+        append_int4(buffer, sizeof(value->int4));
+        append_int4(buffer, value->is_null ? 0 : value->int4);
+        break;
+    case SQL_INT8:
+        append_int8(buffer, value->is_null ? 0 : value->int8);
+        break;
+    default:
+        assert(value->type == SQL_TEXT);
+        append_text(buffer, value);
+        break;
+    }
 }

@@ -74,8 +74,8 @@ bool bootstrap_query(struct bootstrap *bootstrap, const char *text, const char *
                      int count)
 {
     PQclear(bootstrap->reply.result);
-    connection_execute_params(bootstrap->connection, text, values, count, bootstrap->deadline_ms,
-                              &bootstrap->reply);
+    const struct connection_command command = {text, values, count, bootstrap->deadline_ms};
+    connection_execute_params(bootstrap->connection, &command, &bootstrap->reply);
     return bootstrap->reply.ok;
 }
 

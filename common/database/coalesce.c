@@ -247,54 +247,57 @@ static struct flight *open_flight(struct coalescer *coalescer)
     return flight;
 }
 
-/* With the lock held: puts the item on the queue. NULL: there is no room, or no memory. */
-static struct flight *enqueue(struct coalescer *coalescer, void *item,
-                              const struct listener *listener)
+/* An item that comes in. */
+struct arrival {
+    void *item;
+    struct listener listener;
+    struct flight *flight; /* it was put on; NULL: none, it has been run or was refused */
+    bool leads;            /* the calling thread is the first that waits for the flight */
+};
+
+/* With the lock held: puts the item on the queue. False: there is no room, or no memory. */
+static bool enqueue(struct coalescer *coalescer, struct arrival *arrival)
 {
     bool full = coalescer->queued >= coalescer->options.queue_max;
     struct flight *flight = full ? NULL : open_flight(coalescer);
     if (!flight)
-        return NULL;
-    flight->items[flight->count] = item;
-    flight->listeners[flight->count++] = *listener;
-    flight->waiters += !listener->done;
+        return false;
+    flight->items[flight->count] = arrival->item;
+    flight->listeners[flight->count++] = arrival->listener;
+    flight->waiters += !arrival->listener.done;
     coalescer->queued++;
-    return flight;
+    arrival->flight = flight;
+    arrival->leads = !arrival->listener.done && flight->waiters == 1;
+    return true;
 }
 
 /*
- * Runs the item when it may leave at once, and returns no flight. Else puts it on the queue, and
- * lets go what may leave by now. ret_leads: whether the calling thread is the first that waits for
- * the flight.
+ * Runs the item when it may leave at once. Else puts it on the queue, and lets go what may leave by
+ * now.
  */
-static enum error submit(struct coalescer *coalescer, void *item, const struct listener *listener,
-                         struct flight **ret_flight, bool *ret_leads)
+static enum error submit(struct coalescer *coalescer, struct arrival *arrival)
 {
     pthread_mutex_lock(&coalescer->lock);
     struct slot *slot = coalescer->first ? NULL : open_slot(coalescer);
-    *ret_flight = NULL;
     if (slot) {
         leave_in(slot, 1);
         pthread_mutex_unlock(&coalescer->lock);
-        lead_alone(coalescer, slot, item, listener);
+        lead_alone(coalescer, slot, arrival->item, &arrival->listener);
         return ERROR_OK;
     }
     struct flight *leaving = NULL;
-    struct flight *flight = enqueue(coalescer, item, listener);
+    bool queued = enqueue(coalescer, arrival);
     /* A flight that leaves makes room. */
-    if (!flight) {
+    if (!queued) {
         leaving = let_go(coalescer);
-        flight = enqueue(coalescer, item, listener);
+        queued = enqueue(coalescer, arrival);
     }
-    if (flight)
-        *ret_leads = !listener->done && flight->waiters == 1;
     if (!leaving)
         leaving = let_go(coalescer);
-    enum error err = flight ? ERROR_OK : ERROR_OVERLOADED;
-    if (!flight && coalescer->queued < coalescer->options.queue_max)
+    enum error err = queued ? ERROR_OK : ERROR_OVERLOADED;
+    if (!queued && coalescer->queued < coalescer->options.queue_max)
         err = ERROR_NO_MEMORY;
     pthread_mutex_unlock(&coalescer->lock);
-    *ret_flight = flight;
     lead(coalescer, leaving);
     return err;
 }
@@ -302,22 +305,19 @@ static enum error submit(struct coalescer *coalescer, void *item, const struct l
 enum error coalescer_start(struct coalescer *coalescer, void *item, coalesce_done *done,
                            void *context)
 {
-    struct listener listener = {.done = done, .context = context};
-    struct flight *flight;
-    bool leads;
-    return submit(coalescer, item, &listener, &flight, &leads);
+    struct arrival arrival = {.item = item, .listener = {.done = done, .context = context}};
+    return submit(coalescer, &arrival);
 }
 
 enum error coalescer_submit(struct coalescer *coalescer, void *item)
 {
-    struct listener nobody = {.done = NULL};
-    struct flight *flight;
-    bool leads = false;
-    enum error err = submit(coalescer, item, &nobody, &flight, &leads);
+    struct arrival arrival = {.item = item};
+    enum error err = submit(coalescer, &arrival);
+    struct flight *flight = arrival.flight;
     if (err || !flight)
         return err;
     blocking_begin();
-    if (leads) {
+    if (arrival.leads) {
         wait_for(&flight->leads);
         pthread_mutex_lock(&coalescer->lock);
         take_off(coalescer, flight, flight->slot);

@@ -237,15 +237,15 @@ static bool is_prepared(const struct connection *connection, const struct query 
 }
 
 /* Returns false with the failure in ret_reply. */
-static bool prepare(struct connection *connection, const struct statement *statement,
-                    const struct wire_params *wire, int64_t deadline_ms, struct reply *ret_reply)
+static bool prepare(struct connection *connection, const struct connection_request *request,
+                    const struct wire_params *wire, struct reply *ret_reply)
 {
-    const struct query *query = statement->query;
+    const struct query *query = request->statement->query;
     if (is_prepared(connection, query))
         return true;
     int sent = PQsendPrepare(connection->pg, query->prepared_name, query->text,
-                             statement->param_count, wire->types);
-    finish(connection, sent, deadline_ms, ret_reply);
+                             request->statement->param_count, wire->types);
+    finish(connection, sent, request->deadline_ms, ret_reply);
     if (!ret_reply->ok)
         return false;
     PQclear(ret_reply->result);
@@ -255,24 +255,24 @@ static bool prepare(struct connection *connection, const struct statement *state
     return true;
 }
 
-void connection_run(struct connection *connection, const struct statement *statement,
-                    const struct param *params, bool prepared, int64_t deadline_ms,
+void connection_run(struct connection *connection, const struct connection_request *request,
                     struct reply *ret_reply)
 {
+    const struct query *query = request->statement->query;
     struct wire_params wire;
-    int count = statement->param_count;
+    int count = request->statement->param_count;
     int sent;
-    wire_encode(params, statement->param_count, &wire);
-    if (prepared) {
-        if (!prepare(connection, statement, &wire, deadline_ms, ret_reply))
+    wire_encode(request->params, request->statement->param_count, &wire);
+    if (request->prepared) {
+        if (!prepare(connection, request, &wire, ret_reply))
             return;
-        sent = PQsendQueryPrepared(connection->pg, statement->query->prepared_name, count,
-                                   wire.values, wire.lengths, wire.formats, 1);
+        sent = PQsendQueryPrepared(connection->pg, query->prepared_name, count, wire.values,
+                                   wire.lengths, wire.formats, 1);
     } else {
-        sent = PQsendQueryParams(connection->pg, statement->query->text, count, wire.types,
-                                 wire.values, wire.lengths, wire.formats, 1);
+        sent = PQsendQueryParams(connection->pg, query->text, count, wire.types, wire.values,
+                                 wire.lengths, wire.formats, 1);
     }
-    finish(connection, sent, deadline_ms, ret_reply);
+    finish(connection, sent, request->deadline_ms, ret_reply);
 }
 
 void connection_execute(struct connection *connection, const char *text, int64_t deadline_ms,
@@ -281,10 +281,10 @@ void connection_execute(struct connection *connection, const char *text, int64_t
     finish(connection, PQsendQuery(connection->pg, text), deadline_ms, ret_reply);
 }
 
-void connection_execute_params(struct connection *connection, const char *text,
-                               const char *const *values, int count, int64_t deadline_ms,
-                               struct reply *ret_reply)
+void connection_execute_params(struct connection *connection,
+                               const struct connection_command *command, struct reply *ret_reply)
 {
-    int sent = PQsendQueryParams(connection->pg, text, count, NULL, values, NULL, NULL, 0);
-    finish(connection, sent, deadline_ms, ret_reply);
+    int sent = PQsendQueryParams(connection->pg, command->text, command->count, NULL,
+                                 command->values, NULL, NULL, 0);
+    finish(connection, sent, command->deadline_ms, ret_reply);
 }

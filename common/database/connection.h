@@ -39,22 +39,32 @@ struct connection *connection_open(const char *url, const char *application_name
                                    char ret_problem[static 256]);
 void connection_close(struct connection *connection);
 
-/*
- * Runs a typed statement. prepared: prepare it once on this connection and execute it by name;
- * else send it whole. deadline_ms: of clock_monotonic_ms; when it passes the connection is broken.
- */
-void connection_run(struct connection *connection, const struct statement *statement,
-                    const struct param *params, bool prepared, int64_t deadline_ms,
+struct connection_request {
+    const struct statement *statement;
+    const struct param *params;
+    bool prepared; /* prepare it once on this connection and execute it by name; else send it whole
+                    */
+    int64_t deadline_ms; /* of clock_monotonic_ms; when it passes the connection is broken */
+};
+
+/* Runs a typed statement. */
+void connection_run(struct connection *connection, const struct connection_request *request,
                     struct reply *ret_reply);
 
 /* Runs a text of one or more commands without parameters; the reply is the last one's. */
 void connection_execute(struct connection *connection, const char *text, int64_t deadline_ms,
                         struct reply *ret_reply);
 
-/* Runs one command with text parameters and text results. count: at most PARAMS_MAX. */
-void connection_execute_params(struct connection *connection, const char *text,
-                               const char *const *values, int count, int64_t deadline_ms,
-                               struct reply *ret_reply);
+struct connection_command {
+    const char *text;
+    const char *const *values;
+    int count;           /* of values, at most PARAMS_MAX */
+    int64_t deadline_ms; /* as above */
+};
+
+/* Runs one command with text parameters and text results. */
+void connection_execute_params(struct connection *connection,
+                               const struct connection_command *command, struct reply *ret_reply);
 
 /*
  * Checks a connection string. ERROR_NOT_CONFIGURED, and ret_problem says what is wrong without the

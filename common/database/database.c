@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "database/bootstrap.h"
+#include "database/flight_internal.h"
 #include "database/pool.h"
 #include "database/rows_internal.h"
 #include "database/sqlstate.h"
@@ -20,8 +21,9 @@
 struct database {
     struct database_options options;
     struct pool *pool;
-    const char *schema_url;   /* for schema work; a pooler may forbid what that needs */
-    atomic_bool use_prepared; /* false from the first sign of a pooler that forbids it */
+    struct flight_queues *flights; /* owned; of the statements that fly */
+    const char *schema_url;        /* for schema work; a pooler may forbid what that needs */
+    atomic_bool use_prepared;      /* false from the first sign of a pooler that forbids it */
 
     pthread_mutex_t bootstrap_lock;  /* one bootstrap at a time in this process */
     atomic_uint_fast64_t bootstraps; /* that succeeded; raised under bootstrap_lock */
@@ -70,7 +72,10 @@ enum error database_open(const struct database_options *options, struct database
     database->options = *options;
     database->pool =
         pool_new(config_database_url(config), options->handler, (size_t)config->db_pool_size);
-    if (!database->pool) {
+    database->flights = flight_queues_new(database);
+    if (!database->pool || !database->flights) {
+        flight_queues_free(database->flights);
+        pool_free(database->pool);
         free(database);
         return ERROR_NO_MEMORY;
     }
@@ -98,6 +103,7 @@ void database_close(struct database *database)
 {
     if (!database)
         return;
+    flight_queues_free(database->flights);
     pool_free(database->pool);
     pthread_mutex_destroy(&database->bootstrap_lock);
     free(database);
@@ -169,11 +175,8 @@ static enum error ensure_schema(struct database *database, uint64_t seen)
 /* A statement on its way through its attempts. */
 struct execution {
     struct database *database;
-    const struct statement *statement;
-    const struct param *params;
-    int64_t deadline_ms;
-    bool prepared;      /* whether the last attempt was by name */
-    bool unanswered;    /* an attempt had no answer: it may have been carried out */
+    struct connection_request request; /* prepared: whether the last attempt was by name */
+    bool unanswered;                   /* an attempt had no answer: it may have been carried out */
     struct reply reply; /* of the last attempt; its result is owned until handed out */
     char problem[256];  /* why it could not connect */
 };
@@ -185,23 +188,22 @@ static enum error attempt(struct execution *execution)
     struct connection *connection;
     int64_t before_us = clock_monotonic_us();
     execution->reply = (struct reply){.ok = false};
-    enum error err =
-        pool_acquire(database->pool, execution->deadline_ms, &connection, execution->problem);
+    enum error err = pool_acquire(database->pool, execution->request.deadline_ms, &connection,
+                                  execution->problem);
     metric_observe_us(database->pool_wait, (uint64_t)(clock_monotonic_us() - before_us));
     if (err == ERROR_OVERLOADED)
         metric_add(database->pool_timeouts, 1);
     if (err)
         return err;
-    execution->prepared = atomic_load(&database->use_prepared);
-    connection_run(connection, execution->statement, execution->params, execution->prepared,
-                   execution->deadline_ms, &execution->reply);
+    execution->request.prepared = atomic_load(&database->use_prepared);
+    connection_run(connection, &execution->request, &execution->reply);
     const struct reply *reply = &execution->reply;
     if (!reply->ok) {
         struct failure_class class =
             sqlstate_classify(reply->has_sqlstate ? reply->sqlstate : NULL);
         /* In mode "prepared" a lost name is made again on a new connection. */
         connection->broken = connection->broken || class.drop_connection ||
-                             (class.failure == FAILURE_PREPARED && execution->prepared);
+                             (class.failure == FAILURE_PREPARED && execution->request.prepared);
         if (connection->broken)
             metric_add(database->reconnects, 1);
     }
@@ -213,7 +215,7 @@ static void count_failure(struct execution *execution, const char *sqlstate)
 {
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "query=\"%s\",sqlstate=\"%s\"",
-             execution->statement->query->name, sqlstate);
+             execution->request.statement->query->name, sqlstate);
     metric_add(
         metrics_series(execution->database->options.metrics, "db_query_errors_total", labels), 1);
 }
@@ -222,7 +224,7 @@ static enum error log_failure(struct execution *execution, enum error err)
 {
     const struct reply *reply = &execution->reply;
     log_event(execution->database->options.log, LOG_ERROR, "statement failed",
-              LOG_STRING("query", execution->statement->query->name),
+              LOG_STRING("query", execution->request.statement->query->name),
               LOG_STRING("sqlstate", reply->has_sqlstate ? reply->sqlstate : "none"),
               LOG_STRING("problem", execution->problem));
     return err;
@@ -236,7 +238,7 @@ static bool back_off(const struct execution *execution, int n)
     (void)!getrandom(&noise, sizeof(noise), GRND_NONBLOCK);
     int64_t full_ms = (int64_t)RETRY_FIRST_DELAY_MS << (n - 1);
     int64_t delay_ms = full_ms / 2 + full_ms * noise / (2 * UINT16_MAX);
-    if (clock_monotonic_ms() + delay_ms >= execution->deadline_ms)
+    if (clock_monotonic_ms() + delay_ms >= execution->request.deadline_ms)
         return false;
     metric_add(execution->database->retries, 1);
     clock_sleep_ms(delay_ms);
@@ -282,7 +284,7 @@ static enum error run_until_settled(struct execution *execution)
             return log_failure(execution, ERROR_DATABASE_BUSY);
         case FAILURE_PREPARED:
             /* Nothing ran. Unnamed statements need no memory of the server's. */
-            if (!execution->prepared ||
+            if (!execution->request.prepared ||
                 database->options.config->db_prepared != CONFIG_PREPARED_AUTO)
                 failures++;
             else
@@ -295,7 +297,8 @@ static enum error run_until_settled(struct execution *execution)
             if (err)
                 return log_failure(execution, err);
             /* An adopted database takes its time once; the statement gets its own again. */
-            execution->deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms;
+            execution->request.deadline_ms =
+                clock_monotonic_ms() + database->options.config->db_timeout_ms;
             continue;
         case FAILURE_TRANSIENT:
             execution->unanswered = execution->unanswered || !err;
@@ -311,8 +314,8 @@ static enum error run_until_settled(struct execution *execution)
 static void observe(const struct execution *execution, int64_t duration_us)
 {
     struct database *database = execution->database;
-    const char *name = execution->statement->query->name;
-    struct metric *_Atomic *slot = &database->durations[execution->statement->query->index];
+    const char *name = execution->request.statement->query->name;
+    struct metric *_Atomic *slot = &database->durations[execution->request.statement->query->index];
     struct metric *duration = atomic_load_explicit(slot, memory_order_relaxed);
     if (!duration) {
         char labels[METRIC_LABELS_BYTES_MAX];
@@ -328,14 +331,26 @@ static void observe(const struct execution *execution, int64_t duration_us)
               LOG_NUMBER("duration_ms", duration_us / 1000));
 }
 
+struct flight_queues *database_flight_queues(struct database *database)
+{
+    return database->flights;
+}
+
 enum error database_run(struct database *database, const struct statement *statement,
                         const struct param *params, struct rows **ret_rows)
 {
+    return statement->flight ? flight_run(database, statement, params, ret_rows)
+                             : database_run_alone(database, statement, params, ret_rows);
+}
+
+enum error database_run_alone(struct database *database, const struct statement *statement,
+                              const struct param *params, struct rows **ret_rows)
+{
     struct execution execution = {
         .database = database,
-        .statement = statement,
-        .params = params,
-        .deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms,
+        .request = {.statement = statement,
+                    .params = params,
+                    .deadline_ms = clock_monotonic_ms() + database->options.config->db_timeout_ms},
     };
     for (int i = 0; i < statement->param_count; i++)
         assert(params[i].type == statement->params[i]);

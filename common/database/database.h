@@ -4,7 +4,7 @@
  * Behind it: a pool of connections, prepared statements (or unnamed ones through a pooler that
  * forbids them), a deadline on every reply, repetition by SQLSTATE and connection state, bootstrap
  * of the schema when it is missing, a metric and a slow-statement warning for every statement.
- * Thread-safe.
+ * Statements that fly share one with others (flight.h). Thread-safe.
  */
 #pragma once
 
@@ -51,12 +51,17 @@ void database_close(struct database *database);
  * ERROR_CONFLICT              a unique constraint refused it (SQLSTATE 23505); nothing changed
  * ERROR_DATABASE_UNAVAILABLE  no answer within the deadline and the attempts; a write is then there
  *                             entirely or not at all
- * ERROR_OVERLOADED            no connection came free within the deadline; nothing was sent
+ * ERROR_OVERLOADED            no connection came free within the deadline, or too many wait for the
+ *                             next flight; nothing was sent
  * ERROR_NO_MEMORY
  * ERROR_DATABASE              anything else the server refused; logged with its SQLSTATE
  */
 enum error database_run(struct database *database, const struct statement *statement,
                         const struct param *params, struct rows **ret_rows) MUST_CHECK;
+
+/* The same by itself, of a statement that flies: nobody else waits for what its rows wait for. */
+enum error database_run_alone(struct database *database, const struct statement *statement,
+                              const struct param *params, struct rows **ret_rows) MUST_CHECK;
 
 /* What a bootstrap did. */
 struct bootstrap_report {

@@ -2,6 +2,16 @@
 
 #include <assert.h>
 
+/* Made by the linker: begin and end of the section that STATEMENT fills, if anything does. */
+extern const struct statement *const __start_statements[] __attribute__((weak));
+extern const struct statement *const __stop_statements[] __attribute__((weak));
+
+const struct statement *const *statement_all(size_t *ret_count)
+{
+    *ret_count = (size_t)(__stop_statements - __start_statements);
+    return __start_statements;
+}
+
 unsigned sql_type_oid(enum sql_type type)
 {
     static const unsigned OIDS[SQL_TYPE_COUNT] = {

@@ -63,6 +63,7 @@ enum statement_kind { STATEMENT_READ, STATEMENT_WRITE };
 
 struct statement {
     const struct query *query;
+    const struct query *flight; /* what does many of it at once (flight.h), or NULL */
     enum statement_kind kind;
     uint8_t param_count;
     uint8_t column_count;
@@ -96,7 +97,7 @@ struct statement {
         .null_offset = offsetof(row_type, member.has_##field)                               \
     }
 
-/* Statements register themselves, so that the tests find every one without a list kept by hand. */
+/* Statements register themselves, so that nobody keeps a list of them by hand. */
 #define STATEMENT(identifier, ...)                               \
     static const struct statement identifier = {__VA_ARGS__};    \
     static const struct statement *const identifier##_registered \
@@ -108,6 +109,9 @@ struct statement {
 #define STATEMENT_COLUMNS(row_type, ...)                                            \
     .column_count = sizeof((struct column[]){__VA_ARGS__}) / sizeof(struct column), \
     .columns = {__VA_ARGS__}, .row_size = sizeof(row_type)
+
+/* Every statement that is linked into the program. */
+const struct statement *const *statement_all(size_t *ret_count);
 
 /* A value for a parameter. Texts are borrowed for the call. */
 struct param {

@@ -1,11 +1,12 @@
 /*
- * The threads of a serve loop: the leader/followers pattern (Schmidt et al., Pattern-Oriented Software
- * Architecture, volume 2). At any time one thread leads: it has the loop. The others, the followers,
- * wait for something to run, or run what they have. The leader runs short requests within the loop;
- * before it waits for anything (base/blocking.h) a follower takes the lead. So a request that does not
- * wait costs no change of threads, and one that does holds up nobody. Tasks of blocking_run are run
- * by a follower that has nothing to do, or by the first that is done. There may be as many of them as
- * requests that are answered later, which COALESCE_QUEUE_MAX and the flights under way bound.
+ * The threads of a serve loop: the leader/followers pattern (Schmidt et al., Pattern-Oriented
+ * Software Architecture, volume 2). At any time one thread leads: it has the loop. The others, the
+ * followers, wait for something to run, or run what they have. The leader runs short requests
+ * within the loop; before it waits for anything (base/blocking.h) a follower takes the lead. So a
+ * request that does not wait costs no change of threads, and one that does holds up nobody. Tasks
+ * of blocking_run are run by a follower that has nothing to do, or by the first that is done. There
+ * may be as many of them as requests that are answered later, which COALESCE_QUEUE_MAX and the
+ * flights under way bound.
  */
 #pragma once
 

@@ -34,7 +34,7 @@ void log_free(struct log *log);
 
 /*
  * The request id that this thread's lines carry from now on; empty or absent for none. Copied.
- * Thread-local on purpose: it names what the thread is doing and is set by the serve loop alone.
+ * Thread-local on purpose: it names the work of the thread, and only the serve loop sets it.
  */
 void log_set_request_id(struct text request_id);
 

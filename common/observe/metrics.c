@@ -324,7 +324,7 @@ void metrics_each(struct metrics *metrics, void (*visit)(const struct metric_vie
     }
 }
 
-/* name_suffix{labels,le="bound"} with whatever of it there is. */
+/* name_suffix{labels,le="bound"} with the parts that there are. */
 static void render_name(struct buffer *out, const struct metric *metric, const char *suffix,
                         const char *bound)
 {

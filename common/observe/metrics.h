@@ -28,17 +28,18 @@ void metrics_close(struct metrics *metrics);
 
 /*
  * The calls below take a NULL metrics or metric and then do nothing, so that callers without a
- * segment (a unit test, a tool) need no second path. What lands on the overflow series counts one.
+ * segment (a unit test, a tool) need no second path. Each addition to the overflow series counts
+ * one.
  */
 
 /*
  * Finds or adds a series. name: Prometheus name, one of METRIC_TABLE in metrics.c (which holds type
  * and help). labels: rendered label pairs without braces, such as handler="tokens",status="200";
- * the caller keeps their number bounded (no ids, no raw paths); values hold neither quotes,
- * backslashes nor control characters; NULL or "" for none. Not NULL unless metrics is: when the
- * table is full, the name is not in it or the labels are malformed, it is a shared overflow series,
- * rendered as metrics_overflow_total.
- * Scans, and takes a lock to add; call once and keep the pointer where it is hot.
+ * NULL or "" for none. Values hold neither quotes, backslashes nor control characters. The caller
+ * keeps their number bounded (no ids, no raw paths).
+ * Returns NULL only when metrics is NULL. When the table is full, the name is not in it or the
+ * labels are malformed, it returns a shared overflow series, rendered as metrics_overflow_total. It
+ * scans, and takes a lock to add a series: on a hot path call it once and keep the pointer.
  */
 struct metric *metrics_series(struct metrics *metrics, const char *name, const char *labels);
 

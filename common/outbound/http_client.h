@@ -13,8 +13,9 @@
 #include "base/error.h"
 
 /*
- * Prepares the libraries, as the first call does otherwise. Who will make calls does it at start,
- * while a lack of memory can still end the process without any harm. Returns false on that.
+ * Prepares the libraries, as the first call does otherwise. A program that will make calls does it
+ * at start, when a lack of memory can still end the process without any harm. Returns false on a
+ * lack of memory.
  */
 bool http_client_library_init(void) MUST_CHECK;
 
@@ -37,12 +38,12 @@ struct http_answer {
 
 /*
  * Makes a call and waits. ERROR_OK: an answer came, of any status. ERROR_OVERLOADED: none came in
- * time, or the connection failed; maybe_sent says what is known. ERROR_INVALID_PARAMETER: the URL
- * is not https. ERROR_NO_MEMORY. ret_answer is initialised in every case and always needs
- * buffer_done.
+ * time, or the connection failed; maybe_sent says whether the request may have arrived.
+ * ERROR_INVALID_PARAMETER: the URL is not https. ERROR_NO_MEMORY. ret_answer is initialised in
+ * every case and always needs buffer_done.
  */
 enum error http_client_call(const struct http_call *call,
                             struct http_answer *ret_answer) MUST_CHECK;
 
-/* Whether a base URL is one http_client_call would take. */
+/* Whether http_client_call would take a base URL. */
 bool http_client_url_allowed(const char *url);

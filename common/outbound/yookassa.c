@@ -185,7 +185,7 @@ static enum error make_call(const struct call *call, struct yookassa_answer *ret
     return was_made ? ERROR_OK : err;
 }
 
-/* "/payments/ID/capture": suffix as "/capture". Returns false for what is no id. */
+/* "/payments/ID/capture": suffix as "/capture". Returns false for a text that is not an id. */
 static bool object_path(const char *folder, struct text id, const char *suffix,
                         char path[static 128])
 {

@@ -36,8 +36,8 @@ enum error yookassa_new(const struct config *config, struct yookassa **ret_provi
 void yookassa_free(struct yookassa *provider);
 
 /*
- * What is known after a call. REFUSED and NOT_FOUND are believed only with the error object of the
- * API, since something on the way may answer 403 or 404 as well.
+ * The outcome of a call. REFUSED and NOT_FOUND need the error object of the API, because something
+ * on the way may answer 403 or 404 as well.
  */
 enum yookassa_result {
     YOOKASSA_DONE,      /* 200, and the object was understood */
@@ -99,7 +99,7 @@ struct yookassa_answer {
 void yookassa_answer_done(struct yookassa_answer *answer);
 
 /*
- * Each returns ERROR_OK when the call was made, whatever came of it (ret_answer->result), or
+ * Each returns ERROR_OK when the call was made, with its outcome in ret_answer->result, or
  * ERROR_NO_MEMORY or ERROR_INVALID_PARAMETER (an id or key that is not 1 to 64 of A-Z a-z 0-9 - _,
  * a cursor of more than 256 bytes), when it was not. An answer about another object than the one
  * that was asked for by its id is not understood.
@@ -150,7 +150,7 @@ struct yookassa_refund_order {
 enum error yookassa_refund_body(const struct yookassa_refund_order *order,
                                 struct buffer *ret_body) MUST_CHECK;
 
-/* A notification; nothing of it is believed but which object to fetch. */
+/* A notification. Nothing of it is believed; it only says which object to fetch. */
 struct yookassa_notification {
     struct text event;     /* "payment.succeeded", ...; borrowed from owned */
     bool is_payment;       /* event starts with "payment." */

@@ -1,6 +1,6 @@
 /*
- * Reads the objects of YooKassa's API. Fields that nobody needs are ignored; one that is needed has
- * to have the type and the range that the API documents. For yookassa.c and its tests.
+ * Reads the objects of YooKassa's API. Fields that we do not use are ignored. A field that we use
+ * must have the type and the range that the API documents. For yookassa.c and its tests.
  */
 #pragma once
 

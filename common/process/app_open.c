@@ -12,7 +12,6 @@
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "outbound/yookassa.h"
-#include "repositories/flight_queue.h"
 
 /*
  * Where the shared segments are: SHARED_MEMORY, or a name that every handler of this user with the
@@ -76,11 +75,7 @@ static enum error open_parts(enum app_needs needs, struct app *app, char problem
     if (err)
         return err;
     options.metrics = app->metrics;
-    err = database_open(&options, &app->database, problem);
-    if (err)
-        return err;
-    app->flights = flight_queues_new(app->database);
-    return app->flights ? ERROR_OK : ERROR_NO_MEMORY;
+    return database_open(&options, &app->database, problem);
 }
 
 enum error app_open(const char *name, enum app_needs needs, struct process *ret_process)
@@ -100,7 +95,6 @@ enum error app_open(const char *name, enum app_needs needs, struct process *ret_
 
 void app_close(struct app *app)
 {
-    flight_queues_free(app->flights);
     database_close(app->database);
     yookassa_free(app->yookassa);
     clerk_free(app->clerk);

@@ -13,7 +13,7 @@
 
 enum {
     /* Of the C library, which takes eight for each processor: 113 MB for all handlers under 256
-     * connections of spends instead of 44, at the same rate (docs/performance.md). */
+     * connections of spends instead of 44, at the same rate (docs/decisions.md). */
     MALLOC_ARENAS = 2,
 };
 

@@ -10,6 +10,7 @@ struct recorded_row {
     int32_t used;
     int32_t usage_limit;
     int64_t reset_at;
+    int64_t retry_at;
     bool has_created_at;
     int64_t created_at;
 };
@@ -21,35 +22,42 @@ STATEMENT(RECORD, .query = &query_generation_record, .kind = STATEMENT_WRITE,
                             COLUMN(struct recorded_row, used, INT4),
                             COLUMN(struct recorded_row, usage_limit, INT4),
                             COLUMN(struct recorded_row, reset_at, TIMESTAMP),
+                            COLUMN(struct recorded_row, retry_at, TIMESTAMP),
                             COLUMN_NULLABLE(struct recorded_row, created_at, TIMESTAMP)));
 
 enum error generation_repository_record(struct database *database, const struct uuid *user_id,
                                         const struct new_generation *generation,
-                                        struct usage_outcome *ret_usage, int64_t *ret_created_at,
-                                        bool *ret_found)
+                                        struct generation_answer *ret_answer)
 {
     const struct param params[] = {
         PARAM_UUID(*user_id),
-        PARAM_UUID(generation->id),
+        PARAM_UUID(generation->operation.id),
         PARAM_TEXT(generation->image_url),
         PARAM_TEXT(generation->prompt_used),
         PARAM_TEXT(generation->trend),
         PARAM_TEXT(generation->quality),
         PARAM_TEXT(generation->ip_address),
         PARAM_BOOL(generation->by_address),
-        PARAM_INT8_NULLABLE(generation->request_hash, generation->keyed),
+        PARAM_REQUEST_HASH(generation->operation),
     };
-    struct recorded_row row;
+    struct recorded_row row = {.used = 0};
     struct rows *rows = NULL;
-    enum error err = row_access_one(database, &RECORD, params, &row, ret_found, &rows);
-    if (err || !*ret_found)
-        return err;
-    *ret_usage = (struct usage_outcome){.result = usage_result_read(row.outcome),
-                                        .used = row.used,
-                                        .usage_limit = row.usage_limit,
-                                        .reset_at = row.reset_at};
-    *ret_created_at = row.created_at;
+    enum usage_result result = USAGE_NO_ACCOUNT;
+    bool found = false;
+    enum error err = row_access_one(database, &RECORD, params, &row, &found, &rows);
+    if (!err && found)
+        err = usage_result_read(row.outcome, &result);
     rows_free(rows);
+    if (err)
+        return err;
+    *ret_answer = (struct generation_answer){
+        .usage = {.result = result,
+                  .used = row.used,
+                  .usage_limit = row.usage_limit,
+                  .reset_at = row.reset_at,
+                  .retry_at = row.retry_at},
+        .created_at = row.created_at,
+    };
     return ERROR_OK;
 }
 
@@ -65,11 +73,10 @@ STATEMENT(LIST, .query = &query_generation_list, .kind = STATEMENT_READ,
               COLUMN(struct generation, updated_at, TIMESTAMP)));
 
 enum error generation_repository_list(struct database *database, const struct uuid *user_id,
-                                      int64_t before_created_at, const struct uuid *before_id,
-                                      int32_t limit, struct generation_list *ret_list)
+                                      const struct row_page *page, struct generation_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(before_created_at),
-                                   PARAM_UUID(*before_id), PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(page->before_created_at),
+                                   PARAM_UUID(page->before_id), PARAM_INT4(page->limit)};
     return row_access_all(database, &LIST, params, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);
 }

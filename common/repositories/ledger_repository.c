@@ -2,39 +2,11 @@
 
 #include <stdlib.h>
 
-#include "database/array.h"
 #include "queries.h"
+#include "repositories/outcome.h"
 #include "repositories/row_access.h"
 
-/* The words of sql/migrations; one that is not here is a defect of this build. */
-static enum error read_outcome(struct text word, enum ledger_outcome *ret_outcome)
-{
-    static const struct {
-        const char *word;
-        enum ledger_outcome outcome;
-    } TABLE[] = {
-        {"done", LEDGER_DONE},
-        {"replayed", LEDGER_REPLAYED},
-        {"insufficient", LEDGER_INSUFFICIENT},
-        {"limit", LEDGER_LIMIT},
-        {"reused", LEDGER_REUSED},
-        {"in_progress", LEDGER_IN_PROGRESS},
-        {"not_found", LEDGER_NOT_FOUND},
-        {"not_pending", LEDGER_NOT_PENDING},
-        {"too_much", LEDGER_TOO_MUCH},
-        {"already_reversed", LEDGER_ALREADY_REVERSED},
-        {"of_payment", LEDGER_OF_PAYMENT},
-    };
-    for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
-        if (text_equal(word, text_from(TABLE[i].word))) {
-            *ret_outcome = TABLE[i].outcome;
-            return ERROR_OK;
-        }
-    }
-    return ERROR_INTERNAL;
-}
-
-/* The columns most movements return. */
+/* What most movements return. */
 struct answer_row {
     struct text outcome;
     int32_t balance, held;
@@ -42,113 +14,129 @@ struct answer_row {
     struct uuid reversal_id;
 };
 
-static enum error run_movement(struct database *database, const struct statement *statement,
-                               const struct param *params, struct answer_row *ret_row,
-                               enum ledger_outcome *ret_outcome, bool *ret_found)
+/* Reads what a movement returned, and frees it. Without a row there is no such account. */
+static enum error read_answer(struct rows *rows, struct answer_row *ret_row,
+                              enum ledger_outcome *ret_outcome)
 {
-    struct rows *rows = NULL;
-    enum error err = row_access_one(database, statement, params, ret_row, ret_found, &rows);
-    if (err || !*ret_found)
-        return err;
-    err = read_outcome(ret_row->outcome, ret_outcome);
+    static const char *const WORDS[] = {
+        [LEDGER_DONE] = "done",
+        [LEDGER_REPLAYED] = "replayed",
+        [LEDGER_INSUFFICIENT] = "insufficient",
+        [LEDGER_LIMIT] = "limit",
+        [LEDGER_REUSED] = "reused",
+        [LEDGER_IN_PROGRESS] = "in_progress",
+        [LEDGER_NOT_FOUND] = "not_found",
+        [LEDGER_NOT_PENDING] = "not_pending",
+        [LEDGER_TOO_MUCH] = "too_much",
+        [LEDGER_ALREADY_REVERSED] = "already_reversed",
+        [LEDGER_OF_PAYMENT] = "of_payment",
+    };
+    int outcome = LEDGER_NO_ACCOUNT;
+    enum error err = ERROR_OK;
+    *ret_row = (struct answer_row){.balance = 0};
+    if (rows_count(rows) > 0) {
+        rows_read(rows, 0, ret_row);
+        err = OUTCOME_READ(WORDS, ret_row->outcome, &outcome);
+    }
     ret_row->outcome = (struct text){NULL, 0};
     rows_free(rows);
+    *ret_outcome = (enum ledger_outcome)outcome;
     return err;
 }
 
-/* The same of a movement or capture, whose answer is but a balance. */
-static enum error run_answered(struct database *database, const struct statement *statement,
-                               const struct param *params, struct movement_answer *ret_answer)
+static enum error read_movement(struct rows *rows, struct movement_answer *ret_answer)
 {
     struct answer_row row;
-    bool found = false;
-    enum error err = run_movement(database, statement, params, &row, &ret_answer->outcome, &found);
-    if (err)
-        return err;
-    if (!found)
-        *ret_answer = (struct movement_answer){.outcome = LEDGER_NO_ACCOUNT};
-    else
+    enum error err = read_answer(rows, &row, &ret_answer->outcome);
+    if (!err)
         ret_answer->balance = row.balance;
-    return ERROR_OK;
+    return err;
 }
 
-/* And of many of them at once. Without an outcome there is no such account. */
-struct flight_row {
-    int32_t place;
-    struct text outcome;
-    int32_t balance;
-};
-
-static enum error read_flight_row(const struct flight_row *row, struct flight_item *ret_item,
-                                  struct movement_answer *ret_answer)
-{
-    ret_answer->balance = row->balance;
-    ret_answer->outcome = LEDGER_NO_ACCOUNT;
-    ret_item->alone = text_equal(row->outcome, TEXT_LITERAL("alone"));
-    if (!row->outcome.data || ret_item->alone)
-        return ERROR_OK;
-    return read_outcome(row->outcome, &ret_answer->outcome);
-}
-
-STATEMENT(POST, .query = &query_ledger_post, .kind = STATEMENT_WRITE,
+STATEMENT(POST, .query = &query_ledger_post, .flight = &query_ledger_post_flight,
+          .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_INT4, SQL_TEXT, SQL_TEXT, SQL_INT8),
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, outcome, TEXT),
                             COLUMN(struct answer_row, balance, INT4)));
 
-static enum error post_alone(struct database *database, void *opaque)
+static void bind_movement(const struct movement *movement,
+                          struct param ret_params[static MOVEMENT_PARAMS])
 {
-    struct movement_item *item = opaque;
-    const struct movement *movement = &item->movement;
-    const struct param params[] = {
-        PARAM_UUID(movement->user_id),
-        PARAM_UUID(movement->id),
-        PARAM_INT4(movement->amount),
-        PARAM_TEXT(movement->type),
-        PARAM_TEXT(movement->description),
-        PARAM_INT8_NULLABLE(movement->request_hash, movement->keyed),
-    };
-    return run_answered(database, &POST, params, &item->answer);
+    ret_params[0] = PARAM_UUID(movement->user_id);
+    ret_params[1] = PARAM_UUID(movement->operation.id);
+    ret_params[2] = PARAM_INT4(movement->amount);
+    ret_params[3] = PARAM_TEXT(movement->type);
+    ret_params[4] = PARAM_TEXT(movement->description);
+    ret_params[5] = PARAM_REQUEST_HASH(movement->operation);
 }
 
-STATEMENT(POST_FLIGHT, .query = &query_ledger_post_flight, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_INT4_ARRAY, SQL_TEXT_ARRAY,
-                           SQL_TEXT_ARRAY, SQL_INT8_ARRAY),
-          STATEMENT_COLUMNS(struct flight_row, COLUMN(struct flight_row, place, INT4),
-                            COLUMN(struct flight_row, outcome, TEXT),
-                            COLUMN(struct flight_row, balance, INT4)));
-
-static void encode_movement(const void *opaque, struct buffer *arrays)
+static void fill_request(const struct movement *movement, struct movement_request *request)
 {
-    const struct movement *movement = &((const struct movement_item *)opaque)->movement;
-    array_uuid(&arrays[0], &movement->user_id);
-    array_uuid(&arrays[1], &movement->id);
-    array_int4(&arrays[2], movement->amount);
-    array_text(&arrays[3], movement->type);
-    array_text(&arrays[4], movement->description);
-    array_int8(&arrays[5], movement->keyed ? movement->request_hash : 0);
+    bind_movement(movement, request->params);
+    request->item = (struct flight_item){.statement = &POST, .params = request->params};
 }
 
-static enum error decode_movement(const void *row, void *opaque)
+enum error ledger_repository_post_start(struct database *database, const struct movement *movement,
+                                        struct movement_request *request)
 {
-    struct movement_item *item = opaque;
-    return read_flight_row(row, &item->flight, &item->answer);
+    const struct flight_listener listener = {.done = request->done, .context = request->context};
+    fill_request(movement, request);
+    return flight_start(database, &request->item, &listener);
 }
 
-const struct flight_kind ledger_repository_movements = {
-    .statement = &POST_FLIGHT,
-    .encode = encode_movement,
-    .decode = decode_movement,
-    .run_alone = post_alone,
-};
+bool ledger_repository_post_waits(const struct movement_request *request)
+{
+    return flight_waits(&request->item);
+}
+
+enum error ledger_repository_post_finish(struct database *database,
+                                         struct movement_request *request,
+                                         struct movement_answer *ret_answer)
+{
+    struct rows *rows;
+    enum error err = flight_finish(database, &request->item, &rows);
+    return err ? err : read_movement(rows, ret_answer);
+}
+
+enum error ledger_repository_post(struct database *database, const struct movement *movement,
+                                  struct movement_answer *ret_answer)
+{
+    struct param params[MOVEMENT_PARAMS];
+    struct rows *rows;
+    bind_movement(movement, params);
+    enum error err = database_run_alone(database, &POST, params, &rows);
+    return err ? err : read_movement(rows, ret_answer);
+}
+
+enum error ledger_repository_post_many(struct database *database, struct movement_item *items,
+                                       size_t count)
+{
+    struct movement_request *requests = calloc(count, sizeof(*requests));
+    struct flight_item **flight = calloc(count, sizeof(struct flight_item *));
+    enum error err = ERROR_NO_MEMORY;
+    if (!requests || !flight)
+        goto out;
+    for (size_t i = 0; i < count; i++) {
+        fill_request(&items[i].movement, &requests[i]);
+        flight[i] = &requests[i].item;
+    }
+    err = flight_run_many(database, flight, count);
+    for (size_t i = 0; i < count; i++)
+        items[i].err = ledger_repository_post_finish(database, &requests[i], &items[i].answer);
+out:
+    free(requests);
+    free(flight);
+    return err;
+}
 
 STATEMENT(ENTRY, .query = &query_ledger_entry, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, balance, INT4)));
 
-enum error ledger_repository_entry(struct database *database, const struct uuid *user_id,
-                                   const struct uuid *id, int32_t *ret_balance, bool *ret_found)
+enum error ledger_repository_entry(struct database *database, const struct row_key *entry,
+                                   int32_t *ret_balance, bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
+    const struct param params[] = {PARAM_UUID(entry->user_id), PARAM_UUID(entry->id)};
     struct answer_row row;
     enum error err = row_access_one(database, &ENTRY, params, &row, ret_found, NULL);
     if (!err && *ret_found)
@@ -163,23 +151,23 @@ STATEMENT(REVERSE, .query = &query_ledger_reverse, .kind = STATEMENT_WRITE,
                             COLUMN(struct answer_row, reversal_id, UUID)));
 
 enum error ledger_repository_reverse(struct database *database, const struct reversal *reversal,
-                                     enum ledger_outcome *ret_outcome, int32_t *ret_balance,
-                                     struct uuid *ret_reversal_id, bool *ret_found)
+                                     struct reversal_answer *ret_answer)
 {
     const struct param params[] = {
-        PARAM_UUID(reversal->user_id),
-        PARAM_UUID(reversal->entry_user_id),
-        PARAM_UUID(reversal->entry_id),
-        PARAM_UUID(reversal->operation_id),
-        PARAM_INT8_NULLABLE(reversal->request_hash, reversal->keyed),
+        PARAM_UUID(reversal->user_id),           PARAM_UUID(reversal->entry_user_id),
+        PARAM_UUID(reversal->entry_id),          PARAM_UUID(reversal->operation.id),
+        PARAM_REQUEST_HASH(reversal->operation),
     };
+    struct rows *rows;
     struct answer_row row;
-    enum error err = run_movement(database, &REVERSE, params, &row, ret_outcome, ret_found);
-    if (!err && *ret_found) {
-        *ret_balance = row.balance;
-        *ret_reversal_id = row.reversal_id;
-    }
-    return err;
+    enum error err = database_run(database, &REVERSE, params, &rows);
+    if (!err)
+        err = read_answer(rows, &row, &ret_answer->outcome);
+    if (err)
+        return err;
+    ret_answer->balance = row.balance;
+    ret_answer->reversal_id = row.reversal_id;
+    return ERROR_OK;
 }
 
 STATEMENT(HOLD, .query = &query_hold_create, .kind = STATEMENT_WRITE,
@@ -190,87 +178,59 @@ STATEMENT(HOLD, .query = &query_hold_create, .kind = STATEMENT_WRITE,
                             COLUMN(struct answer_row, expires_at, TIMESTAMP)));
 
 enum error ledger_repository_hold(struct database *database, const struct new_hold *hold,
-                                  struct hold_answer *ret_answer, bool *ret_found)
+                                  struct hold_answer *ret_answer)
 {
     const struct param params[] = {
-        PARAM_UUID(hold->user_id),     PARAM_UUID(hold->id),
+        PARAM_UUID(hold->user_id),     PARAM_UUID(hold->operation.id),
         PARAM_INT4(hold->amount),      PARAM_INT4(hold->ttl_seconds),
-        PARAM_TEXT(hold->description), PARAM_INT8_NULLABLE(hold->request_hash, hold->keyed),
+        PARAM_TEXT(hold->description), PARAM_REQUEST_HASH(hold->operation),
     };
+    struct rows *rows;
     struct answer_row row;
-    enum error err = run_movement(database, &HOLD, params, &row, &ret_answer->outcome, ret_found);
-    if (!err && *ret_found) {
-        ret_answer->balance = row.balance;
-        ret_answer->held = row.held;
-        ret_answer->expires_at = row.expires_at;
-    }
-    return err;
+    enum error err = database_run(database, &HOLD, params, &rows);
+    if (!err)
+        err = read_answer(rows, &row, &ret_answer->outcome);
+    if (err)
+        return err;
+    ret_answer->balance = row.balance;
+    ret_answer->held = row.held;
+    ret_answer->expires_at = row.expires_at;
+    return ERROR_OK;
 }
 
-STATEMENT(CAPTURE, .query = &query_hold_capture, .kind = STATEMENT_WRITE,
+STATEMENT(CAPTURE, .query = &query_hold_capture, .flight = &query_hold_capture_flight,
+          .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_INT4, SQL_UUID, SQL_INT8),
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, outcome, TEXT),
                             COLUMN(struct answer_row, balance, INT4)));
 
-static enum error capture_alone(struct database *database, void *opaque)
+enum error ledger_repository_capture(struct database *database, const struct capture *capture,
+                                     struct movement_answer *ret_answer)
 {
-    struct capture_item *item = opaque;
-    const struct capture *capture = &item->capture;
     const struct param params[] = {
-        PARAM_UUID(capture->user_id),
-        PARAM_UUID(capture->hold_id),
+        PARAM_UUID(capture->hold.user_id),
+        PARAM_UUID(capture->hold.id),
         PARAM_INT4_NULLABLE(capture->amount, !capture->whole),
-        PARAM_UUID(capture->operation_id),
-        PARAM_INT8_NULLABLE(capture->request_hash, capture->keyed),
+        PARAM_UUID(capture->operation.id),
+        PARAM_REQUEST_HASH(capture->operation),
     };
-    return run_answered(database, &CAPTURE, params, &item->answer);
+    struct rows *rows;
+    enum error err = database_run(database, &CAPTURE, params, &rows);
+    return err ? err : read_movement(rows, ret_answer);
 }
-
-STATEMENT(CAPTURE_FLIGHT, .query = &query_hold_capture_flight, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_INT4_ARRAY, SQL_UUID_ARRAY,
-                           SQL_INT8_ARRAY),
-          STATEMENT_COLUMNS(struct flight_row, COLUMN(struct flight_row, place, INT4),
-                            COLUMN(struct flight_row, outcome, TEXT),
-                            COLUMN(struct flight_row, balance, INT4)));
-
-static void encode_capture(const void *opaque, struct buffer *arrays)
-{
-    const struct capture *capture = &((const struct capture_item *)opaque)->capture;
-    array_uuid(&arrays[0], &capture->user_id);
-    array_uuid(&arrays[1], &capture->hold_id);
-    array_int4(&arrays[2], capture->whole ? 0 : capture->amount);
-    array_uuid(&arrays[3], &capture->operation_id);
-    array_int8(&arrays[4], capture->keyed ? capture->request_hash : 0);
-}
-
-static enum error decode_capture(const void *row, void *opaque)
-{
-    struct capture_item *item = opaque;
-    return read_flight_row(row, &item->flight, &item->answer);
-}
-
-const struct flight_kind ledger_repository_captures = {
-    .statement = &CAPTURE_FLIGHT,
-    .encode = encode_capture,
-    .decode = decode_capture,
-    .run_alone = capture_alone,
-};
 
 STATEMENT(RELEASE, .query = &query_hold_release, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
           STATEMENT_COLUMNS(struct answer_row, COLUMN(struct answer_row, outcome, TEXT),
                             COLUMN(struct answer_row, balance, INT4)));
 
-enum error ledger_repository_release(struct database *database, const struct uuid *user_id,
-                                     const struct uuid *hold_id, enum ledger_outcome *ret_outcome,
-                                     int32_t *ret_balance, bool *ret_found)
+enum error ledger_repository_release(struct database *database, const struct row_key *hold,
+                                     struct movement_answer *ret_answer)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*hold_id)};
-    struct answer_row row;
-    enum error err = run_movement(database, &RELEASE, params, &row, ret_outcome, ret_found);
-    if (!err && *ret_found)
-        *ret_balance = row.balance;
-    return err;
+    const struct param params[] = {PARAM_UUID(hold->user_id), PARAM_UUID(hold->id)};
+    struct rows *rows;
+    enum error err = database_run(database, &RELEASE, params, &rows);
+    return err ? err : read_movement(rows, ret_answer);
 }
 
 struct swept_row {
@@ -303,11 +263,11 @@ STATEMENT(ACCOUNT_AT, .query = &query_ledger_account_at, .kind = STATEMENT_READ,
           STATEMENT_COLUMNS(struct ledger_account, COLUMN(struct ledger_account, balance, INT4),
                             COLUMN(struct ledger_account, held, INT4)));
 
-enum error ledger_repository_account_at(struct database *database, const struct uuid *user_id,
-                                        int64_t at, struct ledger_account *ret_account,
-                                        bool *ret_found)
+enum error ledger_repository_account_at(struct database *database,
+                                        const struct account_moment *moment,
+                                        struct ledger_account *ret_account, bool *ret_found)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_TIMESTAMP(at)};
+    const struct param params[] = {PARAM_UUID(moment->user_id), PARAM_TIMESTAMP(moment->at)};
     return row_access_one(database, &ACCOUNT_AT, params, ret_account, ret_found, NULL);
 }
 

@@ -1,6 +1,7 @@
 /*
  * Movements of tokens, holds, and what verifies them. One function a statement; errors are those of
- * database_run. Where ret_found is false, there is no such account, or it was closed.
+ * database_run. Where the outcome is LEDGER_NO_ACCOUNT or ret_found is false, there is no such
+ * account, or it was closed.
  */
 #pragma once
 
@@ -9,9 +10,11 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/operation.h"
 #include "base/text.h"
 #include "base/uuid.h"
-#include "repositories/flight.h"
+#include "database/flight.h"
+#include "repositories/row_key.h"
 
 struct database;
 struct rows;
@@ -34,54 +37,84 @@ enum ledger_outcome {
 
 struct movement {
     struct uuid user_id;
-    struct uuid id; /* of the entry; the operation id */
-    int32_t amount; /* tokens, negative when spent */
+    struct operation operation; /* its id is the entry's */
+    int32_t amount;             /* tokens, negative when spent */
     struct text type;
     struct text description; /* absent: none */
-    bool keyed;
-    int64_t request_hash; /* when keyed */
 };
 
-/* The answer to a movement or a capture. */
+/* What a movement or a capture answers. */
 struct movement_answer {
     enum ledger_outcome outcome;
     int32_t balance;
 };
 
-/* A movement on its way. err ERROR_CONFLICT: its id exists; see ledger_repository_entry. */
+enum { MOVEMENT_PARAMS = 6 };
+
+/* A movement on its way. The first two are the caller's, the others the repository's own. */
+struct movement_request {
+    void (*done)(void *context);
+    void *context;
+    struct flight_item item;
+    struct param params[MOVEMENT_PARAMS];
+};
+
+/*
+ * Starts a movement and does not wait for it: request->done is called with its context once it was
+ * tried, perhaps before the return and perhaps by a thread that must not be made to wait. The
+ * texts of movement and request are kept until _finish returns. An error: nothing was sent and done
+ * is not called.
+ */
+enum error ledger_repository_post_start(struct database *database, const struct movement *movement,
+                                        struct movement_request *request) MUST_CHECK;
+/* After done: whether _finish has to wait for the database. */
+bool ledger_repository_post_waits(const struct movement_request *request);
+/* ERROR_CONFLICT: its id exists; see ledger_repository_entry. */
+enum error ledger_repository_post_finish(struct database *database,
+                                         struct movement_request *request,
+                                         struct movement_answer *ret_answer) MUST_CHECK;
+
+/* A movement by itself, waited for. Errors as ledger_repository_post_finish. */
+enum error ledger_repository_post(struct database *database, const struct movement *movement,
+                                  struct movement_answer *ret_answer) MUST_CHECK;
+
+/* One of many. */
 struct movement_item {
-    struct flight_item flight;
     struct movement movement;
     struct movement_answer answer; /* result */
+    enum error err;                /* result, as ledger_repository_post_finish */
 };
-extern const struct flight_kind ledger_repository_movements;
 
-/* The answer an entry was made with. */
-enum error ledger_repository_entry(struct database *database, const struct uuid *user_id,
-                                   const struct uuid *id, int32_t *ret_balance,
-                                   bool *ret_found) MUST_CHECK;
+/* At most BATCH_OPERATIONS_MAX. An error: it may have happened, or not at all. */
+enum error ledger_repository_post_many(struct database *database, struct movement_item *items,
+                                       size_t count) MUST_CHECK;
+
+/* The answer an entry was made with: balance. ret_found false: there is no such entry. */
+enum error ledger_repository_entry(struct database *database, const struct row_key *entry,
+                                   int32_t *ret_balance, bool *ret_found) MUST_CHECK;
 
 struct reversal {
     struct uuid user_id;       /* whose balance */
     struct uuid entry_user_id; /* whose entry: the same, or a device linked to it */
     struct uuid entry_id;
-    struct uuid operation_id;
-    bool keyed;
-    int64_t request_hash;
+    struct operation operation;
+};
+
+struct reversal_answer {
+    enum ledger_outcome outcome;
+    int32_t balance;
+    struct uuid reversal_id; /* of the entry that reverses */
 };
 
 enum error ledger_repository_reverse(struct database *database, const struct reversal *reversal,
-                                     enum ledger_outcome *ret_outcome, int32_t *ret_balance,
-                                     struct uuid *ret_reversal_id, bool *ret_found) MUST_CHECK;
+                                     struct reversal_answer *ret_answer) MUST_CHECK;
 
 struct new_hold {
     struct uuid user_id;
-    struct uuid id;
+    struct operation operation; /* its id is the hold's */
     int32_t amount;
     int32_t ttl_seconds;
     struct text description;
-    bool keyed;
-    int64_t request_hash;
 };
 
 struct hold_answer {
@@ -91,28 +124,20 @@ struct hold_answer {
 };
 
 enum error ledger_repository_hold(struct database *database, const struct new_hold *hold,
-                                  struct hold_answer *ret_answer, bool *ret_found) MUST_CHECK;
+                                  struct hold_answer *ret_answer) MUST_CHECK;
 
 struct capture {
-    struct uuid user_id;
-    struct uuid hold_id;
+    struct row_key hold;
     bool whole; /* else amount */
     int32_t amount;
-    struct uuid operation_id;
-    bool keyed;
-    int64_t request_hash;
+    struct operation operation;
 };
 
-struct capture_item {
-    struct flight_item flight;
-    struct capture capture;
-    struct movement_answer answer; /* result */
-};
-extern const struct flight_kind ledger_repository_captures;
+enum error ledger_repository_capture(struct database *database, const struct capture *capture,
+                                     struct movement_answer *ret_answer) MUST_CHECK;
 
-enum error ledger_repository_release(struct database *database, const struct uuid *user_id,
-                                     const struct uuid *hold_id, enum ledger_outcome *ret_outcome,
-                                     int32_t *ret_balance, bool *ret_found) MUST_CHECK;
+enum error ledger_repository_release(struct database *database, const struct row_key *hold,
+                                     struct movement_answer *ret_answer) MUST_CHECK;
 
 /* Releases expired holds of up to limit accounts. */
 enum error ledger_repository_sweep(struct database *database, int32_t limit) MUST_CHECK;
@@ -125,9 +150,14 @@ struct ledger_account {
 enum error ledger_repository_account(struct database *database, const struct uuid *user_id,
                                      struct ledger_account *ret_account,
                                      bool *ret_found) MUST_CHECK;
-/* at: microseconds since 1970. */
-enum error ledger_repository_account_at(struct database *database, const struct uuid *user_id,
-                                        int64_t at, struct ledger_account *ret_account,
+/* As it was: what happened at at or before it, microseconds since 1970. */
+struct account_moment {
+    struct uuid user_id;
+    int64_t at;
+};
+enum error ledger_repository_account_at(struct database *database,
+                                        const struct account_moment *moment,
+                                        struct ledger_account *ret_account,
                                         bool *ret_found) MUST_CHECK;
 
 /* An account whose books do not agree. */

@@ -8,8 +8,12 @@ enum error row_access_one(struct database *database, const struct statement *sta
 {
     struct rows *rows = NULL;
     enum error err = database_run(database, statement, params, &rows);
-    if (err)
-        return err;
+    return err ? err : row_access_first(rows, ret_row, ret_found, ret_rows);
+}
+
+enum error row_access_first(struct rows *rows, void *ret_row, bool *ret_found,
+                            struct rows **ret_rows)
+{
     bool found = rows_count(rows) > 0;
     if (found)
         rows_read(rows, 0, ret_row);

@@ -21,6 +21,10 @@ enum error row_access_one(struct database *database, const struct statement *sta
                           const struct param *params, void *ret_row, bool *ret_found,
                           struct rows **ret_rows) MUST_CHECK;
 
+/* The same of rows that are there already, taken over also on failure. */
+enum error row_access_first(struct rows *rows, void *ret_row, bool *ret_found,
+                            struct rows **ret_rows) MUST_CHECK;
+
 /*
  * Runs a statement and reads every row into an array of row structs. ret_items: heap memory owned
  * by the caller, NULL for no rows. ret_rows: owned by the caller; texts are borrowed from it.

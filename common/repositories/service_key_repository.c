@@ -35,11 +35,11 @@ STATEMENT(CREATE, .query = &query_service_key_create, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_TEXT, SQL_TEXT, SQL_TEXT),
           STATEMENT_COLUMNS(struct hash_row, COLUMN(struct hash_row, key_hash, TEXT)));
 
-enum error service_key_repository_create(struct database *database, struct text name,
-                                         struct text key_hash, struct text scopes,
-                                         bool *ret_created)
+enum error service_key_repository_create(struct database *database,
+                                         const struct new_service_key *key, bool *ret_created)
 {
-    const struct param params[] = {PARAM_TEXT(name), PARAM_TEXT(key_hash), PARAM_TEXT(scopes)};
+    const struct param params[] = {PARAM_TEXT(key->name), PARAM_TEXT(key->key_hash),
+                                   PARAM_TEXT(key->scopes)};
     struct hash_row row;
     return row_access_one(database, &CREATE, params, &row, ret_created, NULL);
 }

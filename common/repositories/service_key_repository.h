@@ -24,9 +24,15 @@ enum error service_key_repository_find(struct database *database, struct text ke
                                        struct service_key *ret_key, bool *ret_found) MUST_CHECK;
 void service_key_done(struct service_key *key);
 
+struct new_service_key {
+    struct text name;
+    struct text key_hash; /* as above */
+    struct text scopes;   /* comma list */
+};
+
 /* ret_created false: the name is taken. */
-enum error service_key_repository_create(struct database *database, struct text name,
-                                         struct text key_hash, struct text scopes,
+enum error service_key_repository_create(struct database *database,
+                                         const struct new_service_key *key,
                                          bool *ret_created) MUST_CHECK;
 
 /* ret_key_hash: of the revoked key, 64 characters and terminator. ret_found false: no such name. */

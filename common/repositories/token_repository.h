@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/operation.h"
 #include "base/text.h"
 #include "base/uuid.h"
-#include "repositories/flight.h"
 
 struct database;
 struct rows;
@@ -26,18 +26,13 @@ struct token_row {
     int32_t generations_today;
     bool has_next_hold_expiry;
     int64_t next_hold_expiry; /* microseconds since 1970: held changes by itself then */
+    struct rows *rows;        /* owned; what the texts are borrowed from */
 };
 
-/* A question for a balance, on its way. */
-struct status_item {
-    struct flight_item flight;
-    struct uuid user_id;
-    bool found;           /* result: there is such an open account */
-    struct token_row row; /* result, if found; its texts are the two below */
-    char plan[20];        /* the widths of plans.plan and plans.quality */
-    char plan_quality[8];
-};
-extern const struct flight_kind token_repository_statuses;
+/* ret_found false: there is no such open account. token_row_done when found. */
+enum error token_repository_status(struct database *database, const struct uuid *user_id,
+                                   struct token_row *ret_row, bool *ret_found) MUST_CHECK;
+void token_row_done(struct token_row *row);
 
 enum bonus_outcome {
     BONUS_DONE,
@@ -45,13 +40,7 @@ enum bonus_outcome {
     BONUS_CLAIMED,     /* by another one, today */
     BONUS_REUSED,      /* the idempotency key came with another request */
     BONUS_IN_PROGRESS, /* the first request with the idempotency key is not through */
-};
-
-/* A claim of the daily bonus. */
-struct bonus_claim {
-    struct uuid operation_id; /* the same id gives the same answer */
-    bool keyed;
-    int64_t request_hash; /* when keyed */
+    BONUS_NO_ACCOUNT,  /* there is no such open account */
 };
 
 struct token_bonus {
@@ -60,15 +49,10 @@ struct token_bonus {
     int32_t balance; /* tokens that can be spent now */
 };
 
-/* A claim on its way. */
-struct bonus_item {
-    struct flight_item flight;
-    struct uuid user_id;
-    struct bonus_claim claim;
-    struct token_bonus bonus; /* result, if found */
-    bool found;               /* result: there is such an open account */
-};
-extern const struct flight_kind token_repository_bonuses;
+/* operation: the same gives the same answer. */
+enum error token_repository_claim_bonus(struct database *database, const struct uuid *user_id,
+                                        const struct operation *operation,
+                                        struct token_bonus *ret_bonus) MUST_CHECK;
 
 /* Which entries of a user's ledger: a page of them, newest first. */
 struct transaction_filter {

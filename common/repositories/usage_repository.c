@@ -2,17 +2,24 @@
 
 #include <stdlib.h>
 
-#include "database/array.h"
 #include "queries.h"
+#include "repositories/outcome.h"
 #include "repositories/row_access.h"
 
-enum usage_result usage_result_read(struct text word)
+enum error usage_result_read(struct text word, enum usage_result *ret_result)
 {
-    return text_equal(word, TEXT_LITERAL("done"))          ? USAGE_DONE
-           : text_equal(word, TEXT_LITERAL("replayed"))    ? USAGE_REPLAYED
-           : text_equal(word, TEXT_LITERAL("reused"))      ? USAGE_REUSED
-           : text_equal(word, TEXT_LITERAL("in_progress")) ? USAGE_IN_PROGRESS
-                                                           : USAGE_LIMITED;
+    static const char *const WORDS[] = {
+        [USAGE_DONE] = "done",
+        [USAGE_LIMITED] = "limited",
+        [USAGE_REPLAYED] = "replayed",
+        [USAGE_REUSED] = "reused",
+        [USAGE_IN_PROGRESS] = "in_progress",
+    };
+    int result;
+    enum error err = OUTCOME_READ(WORDS, word, &result);
+    if (!err)
+        *ret_result = (enum usage_result)result;
+    return err;
 }
 
 struct recorded_row {
@@ -20,85 +27,47 @@ struct recorded_row {
     int32_t used;
     int32_t usage_limit;
     int64_t reset_at;
+    int64_t retry_at;
 };
 
-STATEMENT(RECORD, .query = &query_usage_record, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_BOOL, SQL_INT8),
+STATEMENT(RECORD, .query = &query_usage_record, .flight = &query_usage_record_flight,
+          .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_INT8),
           STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, outcome, TEXT),
                             COLUMN(struct recorded_row, used, INT4),
                             COLUMN(struct recorded_row, usage_limit, INT4),
-                            COLUMN(struct recorded_row, reset_at, TIMESTAMP)));
+                            COLUMN(struct recorded_row, reset_at, TIMESTAMP),
+                            COLUMN(struct recorded_row, retry_at, TIMESTAMP)));
 
-static struct usage_outcome read_recorded(const struct recorded_row *row)
+enum error usage_repository_record(struct database *database, const struct uuid *user_id,
+                                   const struct new_usage *usage, struct usage_outcome *ret_outcome)
 {
-    return (struct usage_outcome){
-        .result = usage_result_read(row->outcome),
-        .used = row->used,
-        .usage_limit = row->usage_limit,
-        .reset_at = row->reset_at,
-    };
-}
-
-static enum error record_alone(struct database *database, void *opaque)
-{
-    struct usage_item *item = opaque;
-    const struct new_usage *usage = &item->usage;
     const struct param params[] = {
-        PARAM_UUID(item->user_id), PARAM_UUID(usage->id),
-        PARAM_TEXT(usage->action), PARAM_TEXT(usage->ip_address),
-        PARAM_BOOL(false),         PARAM_INT8_NULLABLE(usage->request_hash, usage->keyed),
+        PARAM_UUID(*user_id),
+        PARAM_UUID(usage->operation.id),
+        PARAM_TEXT(usage->action),
+        PARAM_TEXT(usage->ip_address),
+        PARAM_REQUEST_HASH(usage->operation),
     };
-    struct recorded_row row;
+    struct recorded_row row = {.used = 0};
     struct rows *rows = NULL;
-    enum error err = row_access_one(database, &RECORD, params, &row, &item->found, &rows);
-    if (err || !item->found)
-        return err;
-    item->outcome = read_recorded(&row);
+    enum usage_result result = USAGE_NO_ACCOUNT;
+    bool found = false;
+    enum error err = row_access_one(database, &RECORD, params, &row, &found, &rows);
+    if (!err && found)
+        err = usage_result_read(row.outcome, &result);
     rows_free(rows);
+    if (err)
+        return err;
+    *ret_outcome = (struct usage_outcome){
+        .result = result,
+        .used = row.used,
+        .usage_limit = row.usage_limit,
+        .reset_at = row.reset_at,
+        .retry_at = row.retry_at,
+    };
     return ERROR_OK;
 }
-
-struct recorded_flight_row {
-    int32_t place;
-    struct recorded_row answer; /* without an outcome there is no such account */
-};
-
-STATEMENT(RECORD_FLIGHT, .query = &query_usage_record_flight, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_UUID_ARRAY, SQL_UUID_ARRAY, SQL_TEXT_ARRAY, SQL_TEXT_ARRAY,
-                           SQL_INT8_ARRAY),
-          STATEMENT_COLUMNS(struct recorded_flight_row,
-                            COLUMN(struct recorded_flight_row, place, INT4),
-                            COLUMN_OF(struct recorded_flight_row, answer, outcome, TEXT),
-                            COLUMN_OF(struct recorded_flight_row, answer, used, INT4),
-                            COLUMN_OF(struct recorded_flight_row, answer, usage_limit, INT4),
-                            COLUMN_OF(struct recorded_flight_row, answer, reset_at, TIMESTAMP)));
-
-static void encode_record(const void *opaque, struct buffer *arrays)
-{
-    const struct usage_item *item = opaque;
-    array_uuid(&arrays[0], &item->user_id);
-    array_uuid(&arrays[1], &item->usage.id);
-    array_text(&arrays[2], item->usage.action);
-    array_text(&arrays[3], item->usage.ip_address);
-    array_int8(&arrays[4], item->usage.keyed ? item->usage.request_hash : 0);
-}
-
-static enum error decode_record(const void *opaque_row, void *opaque)
-{
-    const struct recorded_flight_row *row = opaque_row;
-    struct usage_item *item = opaque;
-    item->found = row->answer.outcome.data != NULL;
-    if (item->found)
-        item->outcome = read_recorded(&row->answer);
-    return ERROR_OK;
-}
-
-const struct flight_kind usage_repository_records = {
-    .statement = &RECORD_FLIGHT,
-    .encode = encode_record,
-    .decode = decode_record,
-    .run_alone = record_alone,
-};
 
 STATEMENT(TODAY, .query = &query_usage_today, .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_UUID),
           STATEMENT_COLUMNS(struct usage_today, COLUMN(struct usage_today, generations, INT4),
@@ -121,10 +90,10 @@ STATEMENT(LIST, .query = &query_usage_list, .kind = STATEMENT_READ,
                             COLUMN(struct usage_entry, created_at, TIMESTAMP)));
 
 enum error usage_repository_list(struct database *database, const struct uuid *user_id,
-                                 const struct uuid *after_id, int32_t limit,
-                                 struct usage_list *ret_list)
+                                 const struct row_range *range, struct usage_list *ret_list)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*after_id), PARAM_INT4(limit)};
+    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(range->after_id),
+                                   PARAM_INT4(range->limit)};
     return row_access_all(database, &LIST, params, (void **)&ret_list->items, &ret_list->count,
                           &ret_list->rows);
 }

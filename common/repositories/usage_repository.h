@@ -5,9 +5,10 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/operation.h"
 #include "base/text.h"
 #include "base/uuid.h"
-#include "repositories/flight.h"
+#include "repositories/row_page.h"
 
 struct database;
 struct rows;
@@ -19,6 +20,7 @@ enum usage_result {
     USAGE_REPLAYED,    /* recorded by the same request before; the answer is the first one */
     USAGE_REUSED,      /* the idempotency key came with another request */
     USAGE_IN_PROGRESS, /* the first request with the idempotency key is not through */
+    USAGE_NO_ACCOUNT,  /* there is no such open account */
 };
 
 struct usage_outcome {
@@ -26,29 +28,22 @@ struct usage_outcome {
     int32_t used;        /* in the window, this one included when allowed */
     int32_t usage_limit; /* actions in 60 seconds */
     int64_t reset_at;    /* when the oldest leaves the window, microseconds since 1970 */
+    int64_t retry_at;    /* when it may be tried again, if limited: perhaps by its address */
 };
 
 /* An action to record. */
 struct new_usage {
-    struct uuid id;     /* also the operation id: repeating it counts once */
-    struct text action; /* "generation" or "download" */
+    struct operation operation; /* its id is the entry's: repeating it counts once */
+    struct text action;         /* "generation" or "download" */
     struct text ip_address;
-    bool keyed;
-    int64_t request_hash; /* when keyed */
 };
 
-/* A record on its way. */
-struct usage_item {
-    struct flight_item flight;
-    struct uuid user_id;
-    struct new_usage usage;
-    struct usage_outcome outcome; /* result, if found */
-    bool found;                   /* result: there is such an open account */
-};
-extern const struct flight_kind usage_repository_records;
+enum error usage_repository_record(struct database *database, const struct uuid *user_id,
+                                   const struct new_usage *usage,
+                                   struct usage_outcome *ret_outcome) MUST_CHECK;
 
-/* The word a statement tells its outcome by. */
-enum usage_result usage_result_read(struct text word);
+/* The word a statement tells its result by. ERROR_INTERNAL: not one of them. */
+enum error usage_result_read(struct text word, enum usage_result *ret_result) MUST_CHECK;
 
 struct usage_today {
     int32_t generations, downloads;
@@ -71,8 +66,8 @@ struct usage_list {
     struct rows *rows; /* owned */
 };
 
-/* A page in key order after an id, for the export. */
+/* For the export. */
 enum error usage_repository_list(struct database *database, const struct uuid *user_id,
-                                 const struct uuid *after_id, int32_t limit,
+                                 const struct row_range *range,
                                  struct usage_list *ret_list) MUST_CHECK;
 void usage_list_done(struct usage_list *list);

@@ -2,17 +2,20 @@
 
 #include <stdlib.h>
 
+#include "base/limits.h"
 #include "database/array.h"
 #include "queries.h"
+#include "repositories/outcome.h"
 #include "repositories/row_access.h"
+
+enum { ERASE_ARRAY_BYTES_MAX = 16 * MIB }; /* 50,000 identities of 300 bytes */
 
 struct id_row {
     struct uuid user_id;
-    bool created;
 };
 
-STATEMENT(FIND_IDENTITY, .query = &query_identity_find, .kind = STATEMENT_READ,
-          STATEMENT_PARAMS(SQL_TEXT),
+STATEMENT(FIND_IDENTITY, .query = &query_identity_find, .flight = &query_identity_find_flight,
+          .kind = STATEMENT_READ, STATEMENT_PARAMS(SQL_TEXT),
           STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
 
 enum error user_repository_find_identity(struct database *database, struct text identity,
@@ -26,58 +29,19 @@ enum error user_repository_find_identity(struct database *database, struct text 
     return err;
 }
 
-static enum error find_alone(struct database *database, void *opaque)
+STATEMENT(OPEN, .query = &query_account_open, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT),
+          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
+
+enum error user_repository_open(struct database *database, const struct account_names *names,
+                                const struct uuid *new_id, struct uuid *ret_user_id)
 {
-    struct identity_item *item = opaque;
-    return user_repository_find_identity(database, item->identity, &item->user_id, &item->found);
-}
-
-struct identity_flight_row {
-    int32_t place;
-    struct uuid user_id;
-};
-
-STATEMENT(FIND_IDENTITY_FLIGHT, .query = &query_identity_find_flight, .kind = STATEMENT_READ,
-          STATEMENT_PARAMS(SQL_TEXT_ARRAY),
-          STATEMENT_COLUMNS(struct identity_flight_row,
-                            COLUMN(struct identity_flight_row, place, INT4),
-                            COLUMN(struct identity_flight_row, user_id, UUID)));
-
-static void encode_identity(const void *opaque, struct buffer *arrays)
-{
-    const struct identity_item *item = opaque;
-    array_text(&arrays[0], item->identity);
-}
-
-static enum error decode_identity(const void *opaque_row, void *opaque)
-{
-    const struct identity_flight_row *row = opaque_row;
-    struct identity_item *item = opaque;
-    item->user_id = row->user_id;
-    item->found = true;
-    return ERROR_OK;
-}
-
-const struct flight_kind user_repository_identity_lookups = {
-    .statement = &FIND_IDENTITY_FLIGHT,
-    .encode = encode_identity,
-    .decode = decode_identity,
-    .run_alone = find_alone,
-};
-
-STATEMENT(CREATE, .query = &query_identity_create, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_TEXT, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT),
-          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID),
-                            COLUMN(struct id_row, created, BOOL)));
-
-enum error user_repository_create(struct database *database, const struct account_names *names,
-                                  const struct uuid *new_id, struct uuid *ret_user_id)
-{
-    const struct param params[] = {PARAM_TEXT(names->identity), PARAM_UUID(*new_id),
-                                   PARAM_TEXT(names->clerk_id), PARAM_TEXT(names->device_id),
-                                   PARAM_TEXT(names->email)};
+    const struct param params[] = {PARAM_UUID(*new_id),          PARAM_TEXT(names->identity),
+                                   PARAM_TEXT(names->clerk_id),  PARAM_TEXT(names->device_id),
+                                   PARAM_TEXT(names->email),     PARAM_TEXT(names->digest),
+                                   PARAM_TEXT(names->ip_address)};
     struct id_row row;
-    enum error err = row_access_one(database, &CREATE, params, &row, NULL, NULL);
+    enum error err = row_access_one(database, &OPEN, params, &row, NULL, NULL);
     if (!err)
         *ret_user_id = row.user_id;
     return err;
@@ -104,11 +68,11 @@ STATEMENT(ATTACH_IDENTITY, .query = &query_identity_attach, .kind = STATEMENT_WR
           STATEMENT_PARAMS(SQL_TEXT, SQL_UUID),
           STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
 
-enum error user_repository_attach_identity(struct database *database, struct text identity,
-                                           const struct uuid *user_id, struct uuid *ret_user_id,
-                                           bool *ret_found)
+enum error user_repository_attach_identity(struct database *database,
+                                           const struct identity_owner *owner,
+                                           struct uuid *ret_user_id, bool *ret_found)
 {
-    const struct param params[] = {PARAM_TEXT(identity), PARAM_UUID(*user_id)};
+    const struct param params[] = {PARAM_TEXT(owner->identity), PARAM_UUID(owner->user_id)};
     struct id_row row;
     enum error err = row_access_one(database, &ATTACH_IDENTITY, params, &row, ret_found, NULL);
     if (!err && *ret_found)
@@ -126,23 +90,27 @@ STATEMENT(LINK_DEVICE, .query = &query_device_link, .kind = STATEMENT_WRITE,
           STATEMENT_COLUMNS(struct link_row, COLUMN(struct link_row, outcome, TEXT),
                             COLUMN(struct link_row, moved_tokens, INT4)));
 
-enum error user_repository_link_device(struct database *database, const struct uuid *user_id,
-                                       const struct uuid *device_user_id,
-                                       const struct uuid entry_ids[static 2],
-                                       enum link_outcome *ret_outcome, bool *ret_found)
+enum error user_repository_link_device(struct database *database, const struct device_link *link,
+                                       enum link_outcome *ret_outcome)
 {
-    const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*device_user_id),
-                                   PARAM_UUID(entry_ids[0]), PARAM_UUID(entry_ids[1])};
+    static const char *const WORDS[] = {
+        [LINK_DONE] = "linked",
+        [LINK_ALREADY] = "already_linked",
+        [LINK_ELSEWHERE] = "linked_elsewhere",
+    };
+    const struct param params[] = {PARAM_UUID(link->user_id), PARAM_UUID(link->device_user_id),
+                                   PARAM_UUID(link->entry_ids[0]), PARAM_UUID(link->entry_ids[1])};
     struct link_row row;
     struct rows *rows = NULL;
-    enum error err = row_access_one(database, &LINK_DEVICE, params, &row, ret_found, &rows);
-    if (err || !*ret_found)
-        return err;
-    *ret_outcome = text_equal(row.outcome, TEXT_LITERAL("linked"))           ? LINK_DONE
-                   : text_equal(row.outcome, TEXT_LITERAL("already_linked")) ? LINK_ALREADY
-                                                                             : LINK_ELSEWHERE;
+    int outcome = LINK_NO_ACCOUNT;
+    bool found = false;
+    enum error err = row_access_one(database, &LINK_DEVICE, params, &row, &found, &rows);
+    if (!err && found)
+        err = OUTCOME_READ(WORDS, row.outcome, &outcome);
     rows_free(rows);
-    return ERROR_OK;
+    if (!err)
+        *ret_outcome = (enum link_outcome)outcome;
+    return err;
 }
 
 struct touched_row {
@@ -268,19 +236,71 @@ void user_identity_list_done(struct user_identity_list *list)
 }
 
 struct erased_row {
-    bool erased;
+    struct text outcome;
 };
 
-STATEMENT(ERASE, .query = &query_user_erase, .kind = STATEMENT_WRITE, STATEMENT_PARAMS(SQL_UUID),
-          STATEMENT_COLUMNS(struct erased_row, COLUMN(struct erased_row, erased, BOOL)));
+STATEMENT(ERASE, .query = &query_user_erase, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TEXT_ARRAY, SQL_TEXT_ARRAY),
+          STATEMENT_COLUMNS(struct erased_row, COLUMN(struct erased_row, outcome, TEXT)));
+
+static enum error run_erase(struct database *database, const struct param *params,
+                            enum erase_outcome *ret_outcome)
+{
+    static const char *const WORDS[] = {
+        [ERASE_DONE] = "erased",
+        [ERASE_GONE] = "gone",
+        [ERASE_CHANGED] = "changed",
+    };
+    int outcome = ERASE_GONE;
+    struct erased_row row;
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &ERASE, params, &row, NULL, &rows);
+    if (!err)
+        err = OUTCOME_READ(WORDS, row.outcome, &outcome);
+    rows_free(rows);
+    if (!err)
+        *ret_outcome = (enum erase_outcome)outcome;
+    return err;
+}
 
 enum error user_repository_erase(struct database *database, const struct uuid *user_id,
-                                 bool *ret_erased)
+                                 const struct user_erasure *erasure,
+                                 enum erase_outcome *ret_outcome)
 {
-    const struct param params[] = {PARAM_UUID(*user_id)};
-    struct erased_row row;
-    enum error err = row_access_one(database, &ERASE, params, &row, NULL, NULL);
+    struct buffer identities;
+    struct buffer digests;
+    buffer_init(&identities, ERASE_ARRAY_BYTES_MAX);
+    buffer_init(&digests, ERASE_ARRAY_BYTES_MAX);
+    array_begin(&identities, SQL_TEXT, erasure->count);
+    array_begin(&digests, SQL_TEXT, erasure->count);
+    for (size_t i = 0; i < erasure->count; i++) {
+        array_append(&identities, &PARAM_TEXT(erasure->identities[i].identity));
+        array_append(&digests, &PARAM_TEXT(text_from(erasure->digests[i])));
+    }
+    enum error err = buffer_error(&identities);
     if (!err)
-        *ret_erased = row.erased;
+        err = buffer_error(&digests);
+    if (!err) {
+        const struct param params[] = {PARAM_UUID(*user_id),
+                                       PARAM_ARRAY(SQL_TEXT_ARRAY, buffer_text(&identities)),
+                                       PARAM_ARRAY(SQL_TEXT_ARRAY, buffer_text(&digests))};
+        err = run_erase(database, params, ret_outcome);
+    }
+    buffer_done(&identities);
+    buffer_done(&digests);
     return err;
+}
+
+struct swept_row {
+    int32_t swept;
+};
+
+STATEMENT(SWEEP, .query = &query_person_sweep, .kind = STATEMENT_WRITE, STATEMENT_PARAMS(SQL_INT4),
+          STATEMENT_COLUMNS(struct swept_row, COLUMN(struct swept_row, swept, INT4)));
+
+enum error user_repository_sweep(struct database *database, int32_t limit)
+{
+    const struct param params[] = {PARAM_INT4(limit)};
+    struct swept_row row;
+    return row_access_one(database, &SWEEP, params, &row, NULL, NULL);
 }

@@ -8,10 +8,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
-#include "repositories/flight.h"
 
 struct database;
 struct rows;
@@ -21,55 +21,56 @@ struct account_names {
     struct text identity; /* "device:<id>" or "clerk:<id>" */
     struct text clerk_id;
     struct text device_id;
-    struct text email; /* absent when unknown */
+    struct text email;      /* absent when unknown */
+    struct text digest;     /* of identity (identity_digest); absent: not looked at */
+    struct text ip_address; /* where the request comes from */
 };
 
 /* ret_found false: nobody has this identity. */
 enum error user_repository_find_identity(struct database *database, struct text identity,
                                          struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
 
-/* The same question, on its way. */
-struct identity_item {
-    struct flight_item flight;
-    struct text identity; /* borrowed */
-    struct uuid user_id;  /* result, if found */
-    bool found;
-};
-extern const struct flight_kind user_repository_identity_lookups;
-
 /*
  * Opens an account under new_id, or returns the one a concurrent request has just opened.
  * ERROR_CONFLICT: the original backend made one without an identity row (see _adopt_identity).
  */
-enum error user_repository_create(struct database *database, const struct account_names *names,
-                                  const struct uuid *new_id, struct uuid *ret_user_id) MUST_CHECK;
+enum error user_repository_open(struct database *database, const struct account_names *names,
+                                const struct uuid *new_id, struct uuid *ret_user_id) MUST_CHECK;
 
 enum error user_repository_adopt_identity(struct database *database,
                                           const struct account_names *names,
                                           struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
 
-/*
- * Lets a new identity lead to user_id; ret_user_id: whose it is now, or was already. ret_found
- * false: there is no such account (any more).
- */
-enum error user_repository_attach_identity(struct database *database, struct text identity,
-                                           const struct uuid *user_id, struct uuid *ret_user_id,
-                                           bool *ret_found) MUST_CHECK;
-
-enum link_outcome {
-    LINK_DONE,      /* everything moved now */
-    LINK_ALREADY,   /* it had moved to this account before */
-    LINK_ELSEWHERE, /* it belongs to another account, or is one */
+/* An identity, and the account it is to lead to. */
+struct identity_owner {
+    struct text identity;
+    struct uuid user_id;
 };
 
 /*
- * Moves a device's account into another, at once and once. The two ids make its ledger entries
- * repeatable. ret_found false: one of the accounts does not exist (any more).
+ * Lets a new identity lead to an account; ret_user_id: whose it is now, or was already. ret_found
+ * false: there is no such account (any more).
  */
-enum error user_repository_link_device(struct database *database, const struct uuid *user_id,
-                                       const struct uuid *device_user_id,
-                                       const struct uuid entry_ids[static 2],
-                                       enum link_outcome *ret_outcome, bool *ret_found) MUST_CHECK;
+enum error user_repository_attach_identity(struct database *database,
+                                           const struct identity_owner *owner,
+                                           struct uuid *ret_user_id, bool *ret_found) MUST_CHECK;
+
+enum link_outcome {
+    LINK_DONE,       /* everything moved now */
+    LINK_ALREADY,    /* it had moved to this account before */
+    LINK_ELSEWHERE,  /* it belongs to another account, or is one */
+    LINK_NO_ACCOUNT, /* one of the accounts does not exist (any more) */
+};
+
+struct device_link {
+    struct uuid user_id;
+    struct uuid device_user_id;
+    struct uuid entry_ids[2]; /* of its ledger entries, so that it can be repeated */
+};
+
+/* Moves a device's account into another, at once and once. */
+enum error user_repository_link_device(struct database *database, const struct device_link *link,
+                                       enum link_outcome *ret_outcome) MUST_CHECK;
 
 enum error user_repository_set_email(struct database *database, const struct uuid *user_id,
                                      struct text email) MUST_CHECK;
@@ -140,6 +141,23 @@ enum error user_repository_identities(struct database *database, const struct uu
                                       struct user_identity_list *ret_list) MUST_CHECK;
 void user_identity_list_done(struct user_identity_list *list);
 
-/* ret_erased false: no such account. Safe to repeat. */
+enum erase_outcome {
+    ERASE_DONE,    /* now or before */
+    ERASE_GONE,    /* no such account, or it was linked to another one meanwhile */
+    ERASE_CHANGED, /* it has other identities by now: read them again */
+};
+
+/* The identities of an account, and what is kept of each. Borrowed. */
+struct user_erasure {
+    const struct user_identity *identities;
+    const char (*digests)[DIGEST_TEXT_SIZE];
+    size_t count;
+};
+
+/* Safe to repeat. */
 enum error user_repository_erase(struct database *database, const struct uuid *user_id,
-                                 bool *ret_erased) MUST_CHECK;
+                                 const struct user_erasure *erasure,
+                                 enum erase_outcome *ret_outcome) MUST_CHECK;
+
+/* Removes at most limit rows of each kind that count no more (sql/functions/person_sweep.sql). */
+enum error user_repository_sweep(struct database *database, int32_t limit) MUST_CHECK;

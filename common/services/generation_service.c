@@ -1,75 +1,59 @@
 #include "services/generation_service.h"
 
-#include "base/limits.h"
-#include "cache/cache.h"
-#include "services/cache_keys.h"
 #include "services/usage_service.h"
 
+struct recording {
+    struct new_generation generation;
+    const struct operation_key *key;
+    struct generation_answer answer; /* result */
+};
+
 /* The operation id is made of the account's: one that was opened anew is found by it next time. */
-static enum error record(struct app *app, const struct account *account,
-                         struct new_generation *draft, const struct operation_key *key,
-                         struct usage_outcome *ret_usage, int64_t *ret_created_at, bool *ret_found)
+static enum error record(struct app *app, const struct uuid *user_id, void *context)
 {
-    struct operation operation = operation_make(key, &account->user_id);
-    draft->id = operation.id;
-    draft->keyed = operation.keyed;
-    draft->request_hash = operation.request_hash;
-    /* A generation counts against the free ones of the day, which the balance answer tells. */
-    struct cache_key cached = cache_keys_balance(&account->user_id);
-    struct cache_write write;
-    cache_write_begin(app->cache, &cached, &write);
-    enum error err = generation_repository_record(app->database, &account->user_id, draft,
-                                                  ret_usage, ret_created_at, ret_found);
-    cache_write_end(app->cache, &write);
-    return err;
+    struct recording *recording = context;
+    recording->generation.operation = operation_make(recording->key, user_id);
+    enum error err = generation_repository_record(app->database, user_id, &recording->generation,
+                                                  &recording->answer);
+    bool missing = !err && recording->answer.usage.result == USAGE_NO_ACCOUNT;
+    return missing ? ERROR_USER_NOT_FOUND : err;
 }
 
 enum error generation_service_record(struct app *app, struct account *account,
-                                     struct new_generation *draft, const struct operation_key *key,
-                                     struct generation *ret_generation,
-                                     struct usage_outcome *ret_usage)
+                                     const struct generation_draft *draft,
+                                     struct generation_recorded *ret_recorded)
 {
-    bool found = false;
-    int64_t created_at = 0;
-    enum error err = record(app, account, draft, key, ret_usage, &created_at, &found);
-    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
-        if (!err)
-            err = record(app, account, draft, key, ret_usage, &created_at, &found);
-    }
+    struct recording recording = {.generation = draft->generation, .key = draft->key};
+    /* A generation counts against the free ones of the day, which the balance answer tells. */
+    enum error err = account_service_write(app, account, record, &recording);
     if (err)
         return err;
-    if (!found)
-        return ERROR_INTERNAL;
-    err = usage_service_error(ret_usage->result);
-    if (err)
-        return err;
-    *ret_generation = (struct generation){
-        .id = draft->id,
+    const struct new_generation *generation = &recording.generation;
+    ret_recorded->usage = recording.answer.usage;
+    ret_recorded->generation = (struct generation){
+        .id = generation->operation.id,
         .user_id = account->user_id,
-        .image_url = draft->image_url,
-        .prompt_used = draft->prompt_used,
-        .trend = draft->trend,
-        .quality = draft->quality,
+        .image_url = generation->image_url,
+        .prompt_used = generation->prompt_used,
+        .trend = generation->trend,
+        .quality = generation->quality,
         .status = TEXT_LITERAL("completed"),
-        .created_at = created_at,
-        .updated_at = created_at,
+        .created_at = recording.answer.created_at,
+        .updated_at = recording.answer.created_at,
     };
-    return ERROR_OK;
+    return usage_service_error(recording.answer.usage.result);
 }
 
 enum error generation_service_list(struct app *app, const struct account *account,
-                                   int64_t before_created_at, const struct uuid *before_id,
-                                   int32_t limit, struct generation_list *ret_list,
-                                   int64_t *ret_total)
+                                   const struct row_page *page, struct generation_list *ret_list)
 {
-    if (*ret_total < 0) {
-        enum error err = generation_repository_count(app->database, &account->user_id, ret_total);
-        if (err)
-            return err;
-    }
-    return generation_repository_list(app->database, &account->user_id, before_created_at,
-                                      before_id, limit, ret_list);
+    return generation_repository_list(app->database, &account->user_id, page, ret_list);
+}
+
+enum error generation_service_count(struct app *app, const struct account *account,
+                                    int64_t *ret_total)
+{
+    return generation_repository_count(app->database, &account->user_id, ret_total);
 }
 
 enum error generation_service_delete(struct app *app, const struct account *account,

@@ -13,11 +13,11 @@
 
 #include "base/app.h"
 #include "base/error.h"
+#include "base/operation.h"
 #include "base/uuid.h"
 #include "cache/cache.h"
 #include "repositories/ledger_repository.h"
 #include "repositories/token_repository.h"
-#include "base/operation.h"
 
 /* What a movement answers. */
 struct ledger_answer {
@@ -35,30 +35,36 @@ struct ledger_order {
     struct text description; /* absent: none */
 };
 
-/* A movement on its way; the service's own. */
+/* A movement on its way. The first two are the caller's, the others the service's own. */
 struct ledger_post {
+    void (*done)(void *context);
+    void *context;
+    struct app *app;
     struct movement_item item;
+    struct movement_request request;
     struct cache_write write;
+    bool taken; /* the request's answer is in the item */
 };
 
 /*
- * Starts a movement and does not wait for it. done is called with context once it was tried,
- * perhaps before the return and perhaps by a thread that serves others, which must not be made to
- * wait: it calls ledger_service_post_finish there only if ledger_service_post_waits says that it
- * does not. order, its texts, key and post: the caller's, kept until ledger_service_post_finish
- * returns; key may be NULL. An error: nothing was done and done is not called.
+ * Starts a movement and does not wait for it. post->done is called with its context once it was
+ * tried, perhaps before the return and perhaps by a thread that serves others, which must not be
+ * made to wait: it calls ledger_service_post_finish there only if ledger_service_post_waits says
+ * that it does not. order, its texts, key and post: the caller's, kept until
+ * ledger_service_post_finish returns; key may be NULL. An error: nothing was done and done is not
+ * called.
  */
 enum error ledger_service_post_start(struct app *app, const struct ledger_order *order,
-                                     const struct operation_key *key, struct ledger_post *post,
-                                     void (*done)(void *context), void *context) MUST_CHECK;
-bool ledger_service_post_waits(const struct ledger_post *post);
+                                     const struct operation_key *key,
+                                     struct ledger_post *post) MUST_CHECK;
+bool ledger_service_post_waits(struct ledger_post *post);
 
 /*
  * Called once after done. ERROR_INSUFFICIENT_TOKENS (ret_answer->balance is filled),
  * ERROR_BALANCE_LIMIT, ERROR_USER_NOT_FOUND, ERROR_IDEMPOTENCY_KEY_REUSED,
  * ERROR_IDEMPOTENCY_IN_PROGRESS, or those of the database layer.
  */
-enum error ledger_service_post_finish(struct app *app, struct ledger_post *post,
+enum error ledger_service_post_finish(struct ledger_post *post,
                                       struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* One of a batch: its own key, its own outcome. */
@@ -80,29 +86,37 @@ struct ledger_hold {
     bool replayed;
 };
 
+struct ledger_hold_order {
+    struct ledger_order order; /* without a type */
+    int32_t ttl_seconds;
+};
+
 /* Errors as ledger_service_post_finish; ret_hold->balance is filled for ERROR_INSUFFICIENT_TOKENS.
  */
-enum error ledger_service_hold(struct app *app, const struct ledger_order *order,
-                               int32_t ttl_seconds, const struct operation_key *key,
+enum error ledger_service_hold(struct app *app, const struct ledger_hold_order *hold_order,
+                               const struct operation_key *key,
                                struct ledger_hold *ret_hold) MUST_CHECK;
 
+struct ledger_capture {
+    struct row_key hold;
+    const int32_t *amount; /* NULL: the whole hold */
+};
+
 /*
- * amount: NULL for the whole hold. ERROR_HOLD_NOT_PENDING, ERROR_NOT_FOUND, ERROR_INVALID_FIELD
- * (more than the hold), ERROR_IDEMPOTENCY_KEY_REUSED.
+ * ERROR_HOLD_NOT_PENDING, ERROR_NOT_FOUND, ERROR_INVALID_FIELD (more than the hold),
+ * ERROR_IDEMPOTENCY_KEY_REUSED.
  */
-enum error ledger_service_capture(struct app *app, const struct uuid *user_id,
-                                  const struct uuid *hold_id, const int32_t *amount,
+enum error ledger_service_capture(struct app *app, const struct ledger_capture *capture,
                                   const struct operation_key *key,
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* Releasing twice is fine. ERROR_HOLD_NOT_PENDING: it was captured. ERROR_NOT_FOUND. */
-enum error ledger_service_release(struct app *app, const struct uuid *user_id,
-                                  const struct uuid *hold_id,
+enum error ledger_service_release(struct app *app, const struct row_key *hold,
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* ERROR_ALREADY_REVERSED, ERROR_NOT_FOUND, else as ledger_service_post_finish. */
-enum error ledger_service_reverse(struct app *app, const struct uuid *user_id,
-                                  const struct uuid *entry_id, const struct operation_key *key,
+enum error ledger_service_reverse(struct app *app, const struct row_key *entry,
+                                  const struct operation_key *key,
                                   struct ledger_answer *ret_answer) MUST_CHECK;
 
 /* at: microseconds since 1970, or NULL for now. ERROR_USER_NOT_FOUND. */

@@ -243,6 +243,20 @@ enum error payment_service_open(struct app *app, const struct payment_request *r
     return err;
 }
 
+struct creation {
+    struct payment_request request; /* without what depends on who the account is now */
+    const struct operation_key *key;
+    struct payment_answer *answer; /* result */
+};
+
+static enum error create_once(struct app *app, const struct uuid *user_id, void *context)
+{
+    struct creation *creation = context;
+    creation->request.user_id = *user_id;
+    creation->request.operation = operation_make(creation->key, user_id);
+    return payment_service_open(app, &creation->request, creation->answer);
+}
+
 enum error payment_service_create(struct app *app, struct account *account,
                                   const struct payment_order *order,
                                   struct payment_answer *ret_answer)
@@ -256,24 +270,22 @@ enum error payment_service_create(struct app *app, struct account *account,
     if (err || !found)
         return err ? err : ERROR_INVALID_PACKAGE;
     snprintf(description, sizeof(description), "DreamLens: %d токенов", price.tokens);
-    struct payment_request request = {
-        .purpose = TEXT_LITERAL("tokens"),
-        .token_package = order->package,
-        .price = &price,
-        .description = text_from(description),
-        .return_url = order->return_url,
-        .receipt_email = order->receipt_email,
+    struct creation creation = {
+        .request =
+            {
+                .purpose = TEXT_LITERAL("tokens"),
+                .token_package = order->package,
+                .price = &price,
+                .description = text_from(description),
+                .return_url = order->return_url,
+                .receipt_email = order->receipt_email,
+            },
+        .key = order->key,
+        .answer = ret_answer,
     };
-    err = ERROR_USER_NOT_FOUND;
-    for (int i = 0; err == ERROR_USER_NOT_FOUND && i <= REOPENS_MAX; i++) {
-        err = i > 0 ? account_service_reopen(app, account) : ERROR_OK;
-        request.user_id = account->user_id;
-        request.operation = operation_make(order->key, &account->user_id);
-        if (!err)
-            err = payment_service_open(app, &request, ret_answer);
-    }
+    err = account_service_retry(app, account, create_once, &creation);
     price_done(&price);
-    return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
+    return err;
 }
 
 enum error payment_service_get(struct app *app, const struct account *account,

@@ -1,7 +1,7 @@
 /*
  * Reconciles our rows with the provider's when no request and no notification does: the steps of
- * workers/payments-reconciler.c. Every step claims what it works on in the database, so any number of
- * threads and processes may take steps at once, and what one leaves undone the next one finds.
+ * workers/payments-reconciler.c. Every step claims what it works on in the database, so any number
+ * of threads and processes may take steps at once, and what one leaves undone the next one finds.
  *
  * ret_worked: there was something to do, so there may be more. Errors are those of the database
  * layer, or ERROR_PAYMENT_UNCONFIRMED when the provider cannot be asked now: wait a moment.

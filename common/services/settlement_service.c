@@ -5,12 +5,11 @@
 
 #include "base/config.h"
 #include "base/limits.h"
-#include "cache/cache.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
 #include "repositories/payment_repository.h"
 #include "repositories/refund_repository.h"
-#include "services/cache_keys.h"
+#include "services/cache_writes.h"
 #include "services/payment_provider.h"
 #include "services/payment_rules.h"
 
@@ -54,15 +53,24 @@ static enum error locate(struct app *app, const struct yookassa_payment *payment
     return payment_repository_locate(app->database, &opened, &ret_owner->key, &ret_owner->found);
 }
 
+struct payment_application {
+    const struct payment_state *state;
+    struct applied *applied; /* result */
+};
+
+static enum error apply_once(struct app *app, const struct uuid *user_id, void *context)
+{
+    (void)user_id; /* the state has it */
+    struct payment_application *application = context;
+    return payment_repository_apply(app->database, application->state, application->applied);
+}
+
 /* The balance, the plan and its free generations are one cached answer of the user. */
 static enum error apply(struct app *app, const struct payment_state *state,
                         struct applied *ret_applied)
 {
-    struct cache_key cached = cache_keys_balance(&state->user_id);
-    struct cache_write write;
-    cache_write_begin(app->cache, &cached, &write);
-    enum error err = payment_repository_apply(app->database, state, ret_applied);
-    cache_write_end(app->cache, &write);
+    struct payment_application application = {state, ret_applied};
+    enum error err = cache_writes_balance(app, &state->user_id, apply_once, &application);
     if (!err && ret_applied->kind[0])
         payment_provider_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
@@ -216,14 +224,23 @@ enum error settlement_service_fetch_refund(struct app *app, struct text provider
     return err;
 }
 
+struct refund_application {
+    const struct refund_state *state;
+    struct applied *applied; /* result */
+};
+
+static enum error apply_refund_once(struct app *app, const struct uuid *user_id, void *context)
+{
+    (void)user_id; /* the state has it */
+    struct refund_application *application = context;
+    return refund_repository_apply(app->database, application->state, application->applied);
+}
+
 static enum error apply_refund(struct app *app, const struct refund_state *state,
                                struct applied *ret_applied)
 {
-    struct cache_key cached = cache_keys_balance(&state->user_id);
-    struct cache_write write;
-    cache_write_begin(app->cache, &cached, &write);
-    enum error err = refund_repository_apply(app->database, state, ret_applied);
-    cache_write_end(app->cache, &write);
+    struct refund_application application = {state, ret_applied};
+    enum error err = cache_writes_balance(app, &state->user_id, apply_refund_once, &application);
     if (!err && ret_applied->kind[0])
         payment_provider_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;

@@ -64,15 +64,23 @@ static enum error look_at_current(struct app *app, const struct payment_request 
     return err;
 }
 
-/* request: with everything but what depends on who the account is now. */
-static enum error create_once(struct app *app, const struct account *account,
-                              struct payment_request *request, struct subscription_answer *answer)
+struct creation {
+    struct payment_request request; /* without what depends on who the account is now */
+    const struct operation_key *key;
+    struct subscription_answer *answer; /* result */
+};
+
+static enum error create_once(struct app *app, const struct uuid *user_id, void *context)
 {
+    struct creation *creation = context;
+    struct payment_request *request = &creation->request;
+    struct subscription_answer *answer = creation->answer;
     struct uuid subscription_id = uuid_new();
     bool made;
-    request->user_id = account->user_id;
+    request->user_id = *user_id;
+    request->operation = operation_make(creation->key, user_id);
     request->subscription_id = &subscription_id;
-    enum error err = was_made(app, &account->user_id, &request->operation, &made);
+    enum error err = was_made(app, user_id, &request->operation, &made);
     if (!err && !made)
         err = look_at_current(app, request, &answer->resumed);
     return err || answer->resumed ? err : payment_service_open(app, request, &answer->payment);
@@ -91,24 +99,23 @@ enum error subscription_service_create(struct app *app, struct account *account,
     enum error err = price_repository_find_plan(app->database, order->plan, &price, &found);
     if (err || !found)
         return err ? err : ERROR_INVALID_PARAMETER;
-    struct payment_request request = {
-        .purpose = TEXT_LITERAL("subscription"),
-        .plan = order->plan,
-        .renews = order->renews,
-        .price = &price,
-        .description = describe(order->plan, description),
-        .return_url = order->return_url,
-        .receipt_email = order->receipt_email,
+    struct creation creation = {
+        .request =
+            {
+                .purpose = TEXT_LITERAL("subscription"),
+                .plan = order->plan,
+                .renews = order->renews,
+                .price = &price,
+                .description = describe(order->plan, description),
+                .return_url = order->return_url,
+                .receipt_email = order->receipt_email,
+            },
+        .key = order->key,
+        .answer = ret_answer,
     };
-    err = ERROR_USER_NOT_FOUND;
-    for (int i = 0; err == ERROR_USER_NOT_FOUND && i <= REOPENS_MAX; i++) {
-        err = i > 0 ? account_service_reopen(app, account) : ERROR_OK;
-        request.operation = operation_make(order->key, &account->user_id);
-        if (!err)
-            err = create_once(app, account, &request, ret_answer);
-    }
+    err = account_service_retry(app, account, create_once, &creation);
     price_done(&price);
-    return err == ERROR_USER_NOT_FOUND ? ERROR_INTERNAL : err;
+    return err;
 }
 
 enum error subscription_service_cancel(struct app *app, const struct account *account,

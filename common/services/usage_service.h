@@ -3,25 +3,32 @@
 
 #include "base/app.h"
 #include "base/error.h"
+#include "base/operation.h"
 #include "base/text.h"
 #include "repositories/usage_repository.h"
 #include "services/account_service.h"
-#include "base/operation.h"
+
+/* Texts are borrowed. */
+struct usage_order {
+    struct text action;              /* "download" */
+    struct text client_address;      /* kept with the entry */
+    const struct operation_key *key; /* may be NULL */
+};
 
 /*
- * Records one action if its limit allows it. action: "download". client_address: kept with the
- * entry. key may be NULL. ERROR_RATE_LIMITED with ret_outcome filled when the limit is reached,
- * ERROR_IDEMPOTENCY_KEY_REUSED.
+ * Records one action if its limit allows it. ERROR_RATE_LIMITED with ret_outcome filled when the
+ * limit is reached, ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS.
  */
-enum error usage_service_record(struct app *app, struct account *account, struct text action,
-                                struct text client_address, const struct operation_key *key,
+enum error usage_service_record(struct app *app, struct account *account,
+                                const struct usage_order *order,
                                 struct usage_outcome *ret_outcome) MUST_CHECK;
 
-/* ERROR_OK, ERROR_RATE_LIMITED or ERROR_IDEMPOTENCY_KEY_REUSED. */
+/* ERROR_OK, ERROR_RATE_LIMITED, ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS, or
+ * ERROR_USER_NOT_FOUND. */
 enum error usage_service_error(enum usage_result result);
 
 enum error usage_service_today(struct app *app, const struct account *account,
                                struct usage_today *ret_today) MUST_CHECK;
 
-/* Seconds until an outcome's window moves on, at least 1. */
-int usage_service_wait_seconds(const struct usage_outcome *outcome);
+/* Whole seconds from now to a time of an outcome: 1 to 60, the length of the window. */
+int usage_service_seconds_until(int64_t time_us);

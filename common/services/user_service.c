@@ -3,21 +3,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config.h"
 #include "base/limits.h"
-#include "cache/cache.h"
 #include "services/cache_keys.h"
+#include "services/cache_writes.h"
+
+static enum error read_profile(struct app *app, const struct uuid *user_id, void *ret_profile)
+{
+    bool found = false;
+    enum error err = user_repository_profile(app->database, user_id, ret_profile, &found);
+    return !err && !found ? ERROR_USER_NOT_FOUND : err;
+}
 
 enum error user_service_profile(struct app *app, struct account *account,
                                 struct user_profile *ret_profile)
 {
-    bool found = false;
-    enum error err = user_repository_profile(app->database, &account->user_id, ret_profile, &found);
-    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
-        if (!err)
-            err = user_repository_profile(app->database, &account->user_id, ret_profile, &found);
-    }
-    return !err && !found ? ERROR_INTERNAL : err;
+    return account_service_retry(app, account, read_profile, ret_profile);
 }
 
 enum error user_service_stats(struct app *app, const struct account *account,
@@ -35,20 +36,19 @@ static struct uuid last_id(void)
     return id;
 }
 
+static enum error read_account(struct app *app, const struct uuid *user_id, void *ret_user)
+{
+    bool found = false;
+    enum error err = user_repository_export(app->database, user_id, ret_user, &found);
+    return !err && !found ? ERROR_USER_NOT_FOUND : err;
+}
+
 static enum error export_account(struct app *app, struct account *account,
                                  const struct export_sink *sink)
 {
     struct user_export user = {.rows = NULL};
     struct user_identity_list identities = {.count = 0};
-    bool found = false;
-    enum error err = user_repository_export(app->database, &account->user_id, &user, &found);
-    for (int i = 0; !err && !found && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
-        if (!err)
-            err = user_repository_export(app->database, &account->user_id, &user, &found);
-    }
-    if (!err && !found)
-        err = ERROR_INTERNAL;
+    enum error err = account_service_retry(app, account, read_account, &user);
     if (!err)
         err = user_repository_identities(app->database, &account->user_id, &identities);
     if (!err && !sink->user(sink->context, &user))
@@ -125,23 +125,46 @@ static enum error export_refunds(struct app *app, const struct account *account,
     return ERROR_OK;
 }
 
+static enum error export_holds(struct app *app, const struct account *account,
+                               const struct export_sink *sink)
+{
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
+    size_t count;
+    do {
+        struct hold_entry_list list = {.count = 0};
+        enum error err = hold_repository_export(app->database, &account->user_id, &range, &list);
+        for (size_t i = 0; !err && i < list.count; i++)
+            if (!sink->hold(sink->context, &list.items[i]))
+                err = ERROR_CLIENT_GONE;
+        count = list.count;
+        if (count > 0)
+            range.after_id = list.items[count - 1].id;
+        hold_entry_list_done(&list);
+        if (err)
+            return err;
+    } while (count == EXPORT_PAGE_ROWS);
+    return ERROR_OK;
+}
+
 static enum error export_generations(struct app *app, const struct account *account,
                                      const struct export_sink *sink)
 {
-    int64_t before = INT64_MAX;
-    struct uuid before_id = last_id();
+    struct row_page page = {
+        .before_created_at = INT64_MAX,
+        .before_id = last_id(),
+        .limit = EXPORT_PAGE_ROWS,
+    };
     size_t count;
     do {
         struct generation_list list = {.count = 0};
-        enum error err = generation_repository_list(app->database, &account->user_id, before,
-                                                    &before_id, EXPORT_PAGE_ROWS, &list);
+        enum error err = generation_repository_list(app->database, &account->user_id, &page, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->generation(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
         count = list.count;
         if (count > 0) {
-            before = list.items[count - 1].created_at;
-            before_id = list.items[count - 1].id;
+            page.before_created_at = list.items[count - 1].created_at;
+            page.before_id = list.items[count - 1].id;
         }
         generation_list_done(&list);
         if (err)
@@ -204,18 +227,17 @@ static enum error export_transactions(struct app *app, const struct account *acc
 static enum error export_usage(struct app *app, const struct account *account,
                                const struct export_sink *sink)
 {
-    struct uuid after = FIRST_ID;
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
     size_t count;
     do {
         struct usage_list list = {.count = 0};
-        enum error err = usage_repository_list(app->database, &account->user_id, &after,
-                                               EXPORT_PAGE_ROWS, &list);
+        enum error err = usage_repository_list(app->database, &account->user_id, &range, &list);
         for (size_t i = 0; !err && i < list.count; i++)
             if (!sink->usage(sink->context, &list.items[i]))
                 err = ERROR_CLIENT_GONE;
         count = list.count;
         if (count > 0)
-            after = list.items[count - 1].id;
+            range.after_id = list.items[count - 1].id;
         usage_list_done(&list);
         if (err)
             return err;
@@ -236,6 +258,8 @@ enum error user_service_export(struct app *app, struct account *account,
     if (!err)
         err = export_transactions(app, account, sink);
     if (!err)
+        err = export_holds(app, account, sink);
+    if (!err)
         err = export_generations(app, account, sink);
     if (!err)
         err = export_uploads(app, account, sink);
@@ -244,45 +268,73 @@ enum error user_service_export(struct app *app, struct account *account,
     return err;
 }
 
-/* ret_erased false: there is no such open account (any more). */
-static enum error erase_once(struct app *app, const struct account *account, bool *ret_erased)
+/* What is cached of the account and of whatever leads to it. */
+static void name_cached(const struct uuid *user_id, const struct user_identity_list *identities,
+                        struct cache_key *ret_keys)
 {
-    struct cache_key balance = cache_keys_balance(&account->user_id);
-    struct cache_write balance_write;
-    struct cache_write *writes = NULL;
-    struct user_identity_list identities = {.count = 0};
-    enum error err = user_repository_identities(app->database, &account->user_id, &identities);
-    if (err)
-        return err;
-    writes = calloc(identities.count + 1, sizeof(*writes));
-    if (!writes) {
-        err = ERROR_NO_MEMORY;
+    for (size_t i = 0; i < identities->count; i++)
+        ret_keys[i] = cache_keys_identity(identities->items[i].identity);
+    ret_keys[identities->count] = cache_keys_balance(user_id);
+}
+
+/* What is kept of each identity. */
+static void make_digests(struct text secret, const struct user_identity_list *identities,
+                         char (*digests)[DIGEST_TEXT_SIZE])
+{
+    for (size_t i = 0; i < identities->count; i++)
+        identity_digest(secret, identities->items[i].identity, digests[i]);
+}
+
+static enum error erase_identities(struct app *app, const struct uuid *user_id,
+                                   const struct user_identity_list *identities)
+{
+    enum erase_outcome outcome = ERASE_GONE;
+    size_t count = identities->count + 1;
+    struct cache_key *keys = calloc(count, sizeof(*keys));
+    struct cache_write *writes = calloc(count, sizeof(*writes));
+    char(*digests)[DIGEST_TEXT_SIZE] = calloc(count, sizeof(*digests));
+    enum error err = ERROR_NO_MEMORY;
+    if (!keys || !writes || !digests)
         goto out;
-    }
-    for (size_t i = 0; i < identities.count; i++) {
-        struct cache_key key = cache_keys_identity(identities.items[i].identity);
-        cache_write_begin(app->cache, &key, &writes[i]);
-    }
-    cache_write_begin(app->cache, &balance, &balance_write);
-    err = user_repository_erase(app->database, &account->user_id, ret_erased);
-    cache_write_end(app->cache, &balance_write);
-    for (size_t i = 0; i < identities.count; i++)
-        cache_write_end(app->cache, &writes[i]);
+    make_digests(text_from(app->config->identity_digest_key), identities, digests);
+    name_cached(user_id, identities, keys);
+    cache_writes_begin(app, keys, count, writes);
+    struct user_erasure erasure = {identities->items, digests, identities->count};
+    err = user_repository_erase(app->database, user_id, &erasure, &outcome);
+    cache_writes_end(app, writes, count);
+    /* The identities, or the account they lead to, are read again. */
+    if (!err && outcome != ERASE_DONE)
+        err = ERROR_USER_NOT_FOUND;
 out:
+    free(keys);
     free(writes);
+    free(digests);
+    return err;
+}
+
+static enum error erase_once(struct app *app, const struct uuid *user_id, void *context)
+{
+    const struct account *account = context;
+    struct user_identity_list identities = {.count = 0};
+    enum error err = user_repository_identities(app->database, user_id, &identities);
+    /* The account of a device that was linked meanwhile is the person's: a session erases it. */
+    if (!err && account_is_linked_device(account, &identities))
+        err = ERROR_SIGN_IN_REQUIRED;
+    if (!err)
+        err = erase_identities(app, user_id, &identities);
     user_identity_list_done(&identities);
     return err;
 }
 
 enum error user_service_erase(struct app *app, struct account *account)
 {
-    bool erased = false;
-    enum error err = erase_once(app, account, &erased);
-    /* A device that was linked meanwhile is erased with the account it belongs to now. */
-    for (int i = 0; !err && !erased && i < REOPENS_MAX; i++) {
-        err = account_service_reopen(app, account);
-        if (!err)
-            err = erase_once(app, account, &erased);
-    }
-    return !err && !erased ? ERROR_INTERNAL : err;
+    /* Without it a person could take every bonus once more after each erasure. */
+    if (!app->config->identity_digest_key[0])
+        return ERROR_NOT_CONFIGURED;
+    return account_service_retry(app, account, erase_once, account);
+}
+
+enum error user_service_sweep(struct app *app)
+{
+    return user_repository_sweep(app->database, PERSON_SWEEP_ROWS_MAX);
 }

@@ -1,8 +1,8 @@
 -- Keys, checks, indexes and triggers of the tables of the original backend.
 
--- Each user's rows are keyed by the user. The ledger's key begins with the entry's id: the handlers'
--- ids begin with the time (UUIDv7), so it grows at its end; one that begins with the user gets nearly
--- every entry on another page, which is logged whole once after each checkpoint.
+-- Each user's rows are keyed by the user. The ledger's key begins with the entry's id: ids of the
+-- handlers begin with the time (UUIDv7), so it grows at its end. A key that begins with the user
+-- puts nearly every entry on another page, which is logged whole once after each checkpoint.
 -- Where something of the operator's keeps the old primary key, a unique index stands beside it.
 DO $$
 DECLARE

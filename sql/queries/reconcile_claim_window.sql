@@ -1,7 +1,7 @@
 -- Claims the reading of one of the provider's lists, when the last one is long enough ago. The very
--- first one reads a day, and whatever time there is a creation without an answer of.
--- Every next_check_at is later than -infinity: a condition for the index of those that are to be checked,
--- so that no plan reads the payments that are not.
+-- first one reads a day, and back to the oldest creation without an answer.
+-- Every next_check_at is later than -infinity: a condition for the index of the payments to be
+-- checked, so that no plan reads the others.
 -- $1 name text, $2 every_seconds int4, $3 lease_seconds int4.
 INSERT INTO payment_windows AS w (name, since, claimed_until)
 VALUES ($1, least((now() AT TIME ZONE 'utc') - interval '1 day',

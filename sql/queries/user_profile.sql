@@ -12,7 +12,10 @@ SELECT u.id,
        p.quality,
        (SELECT count(*)::int FROM usage_logs l
         WHERE l.user_id = u.id AND l.action = 'generation'
-          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS used_today,
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc'))
+       + CASE WHEN p.plan = 'free'
+                   AND u.used_before >= date_trunc('day', now() AT TIME ZONE 'utc')
+              THEN coalesce(p.daily_generations, 0) ELSE 0 END AS used_today,
        CASE WHEN s.grace_until IS NOT NULL THEN s.next_check_at END AS next_attempt_at,
        s.grace_until AS grace_ends_at
 FROM users u

@@ -1,9 +1,9 @@
 """What a cached read costs the handler: processor instructions and system calls for a request.
 
-The real tokens handler answers N and then, in another process, 2N requests for a balance that is in
-the shared cache, over one kept connection with the parameters nginx sends; the difference divided by
-N leaves out the start and the first, uncached read. Instructions are valgrind's count (callgrind),
-which repeats to a fraction of a percent on a busy machine; system calls are strace's.
+The real tokens handler answers N and then, in another process, 2N requests for a balance that is
+in the shared cache, over one kept connection with the parameters nginx sends. The difference
+divided by N leaves out the start and the first, uncached read. Instructions are valgrind's count
+(callgrind), which repeats to a fraction of a percent on a busy machine; system calls are strace's.
 See scripts/bench-instructions.
 """
 

@@ -112,8 +112,8 @@ def cached(instance, name, base, product):
 
 def uncached(instance, name):
     """Balances of users nobody has asked for within the time that the cache keeps them: each in
-    turn. Two statements, for the identity and for the balance. Waits until none of the last run's is
-    kept any more, for a short round comes by the same users again."""
+    turn. Two statements, for the identity and for the balance. Waits until none of the last run's
+    is kept any more, because a short round comes by the same users again."""
     def run(seconds):
         time.sleep(max(0, instance.cold_at - time.monotonic()))
         sample = load.wrk(instance.base, Requests("sequence", instance.users, instance.position),

@@ -4,6 +4,7 @@ deliberately stricter. Each function returns {name: command of issuer.mjs, or a 
 
 import json
 import random
+import re
 
 from tests.support.clerk import MACHINE_CATEGORY, part
 
@@ -89,69 +90,72 @@ def changed_headers(clerk, now):
     return made
 
 
+# How a JSON text may be written, good and bad.
+JSON_FORMS = {
+    "as it is": lambda text: text,
+    "blanks around": lambda text: f" \t\r\n{text}\n ",
+    "indented": lambda text: json.dumps(json.loads(text), indent=2),
+    "escaped": lambda text: text.replace("s", "\\u0073"),
+    "double, the last is good": lambda text: '{"sub":1,"alg":"none","exp":1,' + text[1:],
+    "double, the last is bad": lambda text: text[:-1] + ',"sub":1,"alg":"none"}',
+    "exponent": lambda text: re.sub(r'("exp": \d+)', r"\1e0", text),
+    "fraction": lambda text: re.sub(r'("exp": \d+)', r"\1.25", text),
+    "trailing comma": lambda text: text[:-1] + ",}",
+    "trailing letter": lambda text: text + "x",
+    "trailing object": lambda text: text + "{}",
+    "trailing NUL": lambda text: text + "\0",
+    "single quotes": lambda text: text.replace('"', "'"),
+    "names without quotes": lambda text: text.replace('"sub"', "sub").replace('"alg"', "alg"),
+    "comment": lambda text: "/**/" + text,
+    "comment inside": lambda text: text[:-1] + "/**/}",
+    "line break in a text": lambda text: text[:-1] + ',"x":"\n"}',
+    "tab in a text": lambda text: text[:-1] + ',"x":"\t"}',
+    "NUL in a text": lambda text: text[:-1] + ',"x":"\0"}',
+    "bad escape": lambda text: text[:-1] + ',"x":"\\x41"}',
+    "bad unicode escape": lambda text: text[:-1] + ',"x":"\\u00g0"}',
+    "short unicode escape": lambda text: text[:-1] + ',"x":"\\u12"}',
+    "leading zero": lambda text: text[:-1] + ',"x":012}',
+    "leading minus zero": lambda text: text[:-1] + ',"x":-012}',
+    "leading plus": lambda text: text[:-1] + ',"x":+1}',
+    "leading point": lambda text: text[:-1] + ',"x":.5}',
+    "no digit after the point": lambda text: text[:-1] + ',"x":1.}',
+    "no digit after the exponent": lambda text: text[:-1] + ',"x":1e}',
+    "no digit after the sign": lambda text: text[:-1] + ',"x":1e+}',
+    "exponent after a point": lambda text: text[:-1] + ',"x":1.e5}',
+    "two points": lambda text: text[:-1] + ',"x":1.2.3}',
+    "two minuses": lambda text: text[:-1] + ',"x":--1}',
+    "a minus within": lambda text: text[:-1] + ',"x":1-1}',
+    "a point in the exponent": lambda text: text[:-1] + ',"x":1e5.5}',
+    "leading zeros in exponents": lambda text: text[:-1] + ',"x":[1e-05,1E-00,-0,-0.0,0e0]}',
+    "a huge integer": lambda text: text[:-1] + ',"x":' + "9" * 400 + "}",
+    "delete in a text": lambda text: text[:-1] + ',"x":"\u007f"}',
+    "vertical tab before": lambda text: "\v" + text,
+    "words in a text": lambda text: text[:-1] + ',"x":"NaN Infinity -01 1. \\\" NaN"}',
+    "hexadecimal": lambda text: text[:-1] + ',"x":0x10}',
+    "minus alone": lambda text: text[:-1] + ',"x":-}',
+    "true in capitals": lambda text: text[:-1] + ',"x":True}',
+    "nUll": lambda text: text[:-1] + ',"x":nUll}',
+    "NaN": lambda text: text[:-1] + ',"x":NaN}',
+    "Infinity": lambda text: text[:-1] + ',"x":Infinity}',
+    "minus Infinity": lambda text: text[:-1] + ',"x":-Infinity}',
+    "not ended": lambda text: text[:-1],
+    "empty": lambda text: "",
+    "empty object": lambda text: "{}",
+    "array": lambda text: f"[{text}]",
+    "text": lambda text: '"x"',
+    "null": lambda text: "null",
+    "number": lambda text: "1",
+    "form feed before": lambda text: "\f" + text,
+    "no-break space before": lambda text: "\u00a0" + text,
+    "__proto__": lambda text: text[:-1] + ',"__proto__":{"sub":1}}',
+}
+
+
 def changed_json(clerk, now):
     """A good token whose parts are written in unusual ways, good and bad, and signed again."""
     header, claims = json.dumps(clerk.header()), json.dumps(clerk.claims("user_agreement", now=now))
-    forms = {
-        "as it is": lambda text: text,
-        "blanks around": lambda text: f" \t\r\n{text}\n ",
-        "indented": lambda text: json.dumps(json.loads(text), indent=2),
-        "escaped": lambda text: text.replace("s", "\\u0073"),
-        "double, the last is good": lambda text: '{"sub":1,"alg":"none","exp":1,' + text[1:],
-        "double, the last is bad": lambda text: text[:-1] + ',"sub":1,"alg":"none"}',
-        "exponent": lambda text: text.replace(f'"exp": {now + 60}', f'"exp": {now + 60}e0'),
-        "fraction": lambda text: text.replace(f'"exp": {now + 60}', f'"exp": {now + 60}.25'),
-        "trailing comma": lambda text: text[:-1] + ",}",
-        "trailing letter": lambda text: text + "x",
-        "trailing object": lambda text: text + "{}",
-        "trailing NUL": lambda text: text + "\0",
-        "single quotes": lambda text: text.replace('"', "'"),
-        "names without quotes": lambda text: text.replace('"sub"', "sub").replace('"alg"', "alg"),
-        "comment": lambda text: "/**/" + text,
-        "comment inside": lambda text: text[:-1] + "/**/}",
-        "line break in a text": lambda text: text[:-1] + ',"x":"\n"}',
-        "tab in a text": lambda text: text[:-1] + ',"x":"\t"}',
-        "NUL in a text": lambda text: text[:-1] + ',"x":"\0"}',
-        "bad escape": lambda text: text[:-1] + ',"x":"\\x41"}',
-        "bad unicode escape": lambda text: text[:-1] + ',"x":"\\u00g0"}',
-        "short unicode escape": lambda text: text[:-1] + ',"x":"\\u12"}',
-        "leading zero": lambda text: text[:-1] + ',"x":012}',
-        "leading minus zero": lambda text: text[:-1] + ',"x":-012}',
-        "leading plus": lambda text: text[:-1] + ',"x":+1}',
-        "leading point": lambda text: text[:-1] + ',"x":.5}',
-        "no digit after the point": lambda text: text[:-1] + ',"x":1.}',
-        "no digit after the exponent": lambda text: text[:-1] + ',"x":1e}',
-        "no digit after the sign": lambda text: text[:-1] + ',"x":1e+}',
-        "exponent after a point": lambda text: text[:-1] + ',"x":1.e5}',
-        "two points": lambda text: text[:-1] + ',"x":1.2.3}',
-        "two minuses": lambda text: text[:-1] + ',"x":--1}',
-        "a minus within": lambda text: text[:-1] + ',"x":1-1}',
-        "a point in the exponent": lambda text: text[:-1] + ',"x":1e5.5}',
-        "leading zeros in exponents": lambda text: text[:-1] + ',"x":[1e-05,1E-00,-0,-0.0,0e0]}',
-        "a huge integer": lambda text: text[:-1] + ',"x":' + "9" * 400 + "}",
-        "delete in a text": lambda text: text[:-1] + ',"x":"\u007f"}',
-        "vertical tab before": lambda text: "\v" + text,
-        "words in a text": lambda text: text[:-1] + ',"x":"NaN Infinity -01 1. \\\" NaN"}',
-        "hexadecimal": lambda text: text[:-1] + ',"x":0x10}',
-        "minus alone": lambda text: text[:-1] + ',"x":-}',
-        "true in capitals": lambda text: text[:-1] + ',"x":True}',
-        "nUll": lambda text: text[:-1] + ',"x":nUll}',
-        "NaN": lambda text: text[:-1] + ',"x":NaN}',
-        "Infinity": lambda text: text[:-1] + ',"x":Infinity}',
-        "minus Infinity": lambda text: text[:-1] + ',"x":-Infinity}',
-        "not ended": lambda text: text[:-1],
-        "empty": lambda text: "",
-        "empty object": lambda text: "{}",
-        "array": lambda text: f"[{text}]",
-        "text": lambda text: '"x"',
-        "null": lambda text: "null",
-        "number": lambda text: "1",
-        "form feed before": lambda text: "\f" + text,
-        "no-break space before": lambda text: "\u00a0" + text,
-        "__proto__": lambda text: text[:-1] + ',"__proto__":{"sub":1}}',
-    }
     made = {}
-    for name, form in forms.items():
+    for name, form in JSON_FORMS.items():
         made[f"header {name}"] = _resigned(clerk, form(header), claims)
         made[f"payload {name}"] = _resigned(clerk, header, form(claims))
     return made

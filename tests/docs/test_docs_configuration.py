@@ -8,12 +8,12 @@ ROOT = Path(REPOSITORY)
 PAGE = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
 
 # Set by the scripts for themselves, not by the person who runs them.
-INTERNAL = {"RUN_DIR", "HANDLER"}
+INTERNAL = {"RUN_DIR", "HANDLER", "GENERATION"}
 
 
 def table(heading):
     """variable -> the cells of its row: meaning, default, example, refused."""
-    section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    section = re.split(r"\n###? ", PAGE.split(f"\n## {heading}\n")[1])[0]
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")]
             for line in section.splitlines() if line.startswith("| `")]
     assert rows and all(len(row) == 5 for row in rows), [row for row in rows if len(row) != 5]
@@ -42,7 +42,7 @@ def script_variables():
     """name -> default of every ${NAME-default} of scripts/up and what it sources."""
     found = {}
     for file in [ROOT / "scripts/up", *(ROOT / "scripts").glob("lib*.sh")]:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8").replace("\\\n", "")
         for variable, default in re.findall(r"\$\{([A-Z][A-Z0-9_]*):?-([^}]*)\}", text):
             if variable not in INTERNAL:
                 found[variable] = found.get(variable) or default
@@ -82,7 +82,7 @@ def test_libraries_read_what_the_page_says():
     body = text.split("#define CONFIG_LIBRARY_TABLE(X)")[1].split("/* clang-format on")[0]
     names = re.findall(r'X\("(\w+)"\)', body)
     assert len(names) == body.count("X(")
-    section = PAGE.split("**Libraries.**")[1].split("\n\n")[0]
+    section = PAGE.split("\n### Other variables of a handler\n")[1].split("\n### ")[0]
     for name in names:
         assert name.startswith("PG") or f"`{name}`" in section, name
 

@@ -1,4 +1,4 @@
-"""What of the caller's environment reaches a process of an instance: the settings, and nothing else."""
+"""The settings, and nothing else of the caller's environment, reach a process of an instance."""
 
 import subprocess
 

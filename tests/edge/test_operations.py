@@ -48,7 +48,8 @@ def test_init_db_when_no_secret_is_set(make_handler, empty_database, cluster):
     for query in ("", "?secret=", "?secret=x"):
         answer = handler.request("POST", "/api/init-db" + query)
         assert (answer.status, answer.code) == (500, "not_configured")
-    assert cluster.value(empty_database, "SELECT count(*) FROM pg_class WHERE relname = 'users'") == 0
+    tables = "SELECT count(*) FROM pg_class WHERE relname = 'users'"
+    assert cluster.value(empty_database, tables) == 0
 
 
 @pytest.mark.quick
@@ -213,7 +214,8 @@ def test_histograms_are_cumulative(stack, client):
     for (name, labels), value in samples.items():
         if name.endswith("_bucket"):
             series, _, bound = labels.rpartition('le="')
-            buckets.setdefault((name[:-7], series.rstrip(",")), []).append((bound.rstrip('"'), value))
+            of_series = buckets.setdefault((name[:-7], series.rstrip(",")), [])
+            of_series.append((bound.rstrip('"'), value))
     assert buckets
     for (name, series), values in buckets.items():
         bounds = [float(bound.replace("+Inf", "inf")) for bound, _ in values]

@@ -182,7 +182,8 @@ def test_clients_that_leave_half_way(make_stack, database, cluster):
 
     def leave(index):
         head = (f"POST /api/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Device {new_device()}"
-                f"\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n").encode()
+                f"\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+                ).encode()
         whole = head + body
         with socket.create_connection(("127.0.0.1", stack.https_port), 10) as plain:
             with stack.tls.wrap_socket(plain, server_hostname="localhost") as connection:

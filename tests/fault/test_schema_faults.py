@@ -349,7 +349,8 @@ def test_a_bootstrap_that_is_killed_half_way(cluster, empty_database, binaries):
         environment = {
             "PATH": os.environ["PATH"], "POSTGRES_URL": empty_database, "DB_INIT_SECRET": SECRET,
             "REQUEST_METHOD": "POST", "DOCUMENT_URI": "/api/init-db",
-            "QUERY_STRING": f"secret={SECRET}", "SHARED_MEMORY": f"/dev/shm/dl-test-{os.getpid()}-k"}
+            "QUERY_STRING": f"secret={SECRET}",
+            "SHARED_MEMORY": f"/dev/shm/dl-test-{os.getpid()}-k"}
         process = subprocess.Popen([f"{binaries}/init-db"], env=environment,
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)

@@ -1,4 +1,4 @@
-"""Debian's PgBouncer 1.18 in transaction mode: each statement may meet another server connection."""
+"""Debian's PgBouncer 1.18 in transaction mode: a statement may meet another server connection."""
 
 import threading
 

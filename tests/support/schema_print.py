@@ -7,9 +7,9 @@ and triggers, by name. By the catalog, so that the text does not depend on the v
 import sys
 
 HEAD = """\
--- The tables of the DreamLens database, as the migrations make them. Printed by scripts/print-schema
--- from a database that was just bootstrapped, compared by a test and never edited: what changes is
--- sql/migrations, which also says what each column is for. The functions are in sql/functions.
+-- The tables of the DreamLens database, as the migrations make them. scripts/print-schema prints
+-- them from a database that was just bootstrapped, and a test compares them. Never edit this file:
+-- change sql/migrations, which also say what each column is for. The functions are in sql/functions.
 """
 SHORTER = {"timestamp without time zone": "timestamp", "character varying": "varchar",
            "public.": ""}

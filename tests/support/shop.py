@@ -8,7 +8,8 @@
         assert buyer.balance() == 15
 
 quiet: the reconciler looks at nothing that a test does not tell it to, so that what happens is the
-notification's doing. Otherwise it looks every second. Notifications are lost unless a test sends them.
+notification's doing. Otherwise it looks every second. Notifications are lost unless a test sends
+them.
 """
 
 import base64

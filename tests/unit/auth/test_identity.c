@@ -4,8 +4,10 @@
  * once more, under other names.
  */
 #define clerk_verify fake_clerk_verify
+#define identity_digest tested_identity_digest
 #define identity_from_device tested_identity_from_device
 #define identity_key tested_identity_key
+#define identity_prefix tested_identity_prefix
 #define identity_read tested_identity_read
 #define identity_service_key tested_identity_service_key
 #define identity_subject tested_identity_subject
@@ -138,68 +140,67 @@ static void test_lengths_and_bytes(void **state)
     }
 }
 
+static const struct {
+    const char *cookie, *subject; /* NULL: refused as err says */
+    enum error err;
+    int verified;
+} COOKIES[] = {
+    {"__session=anna@1", "anna", ERROR_OK, 1},
+    {"a=b; __session=anna@1; c=d", "anna", ERROR_OK, 1},
+    {"__session_a1B2c3D4=anna@1", "anna", ERROR_OK, 1},
+    {"__session_a1B2-_D4=anna@1", "anna", ERROR_OK, 1},
+    {"__session=anna@1;__session_x=anna@1", "anna", ERROR_OK, 1},
+    /* Stale before good, and good before stale. */
+    {"__session=stale; __session=anna@1", "anna", ERROR_OK, 2},
+    {"__session=anna@1; __session=stale", "anna", ERROR_OK, 2},
+    {"__session=stale; __session_x=anna@1", "anna", ERROR_OK, 2},
+    {"__session_foreign=foreign; __session_own=anna@1", "anna", ERROR_OK, 2},
+    {"__session_own=anna@1; __session_foreign=foreign", "anna", ERROR_OK, 2},
+    {"__session=; __session_x=; __session_y=anna@1", "anna", ERROR_OK, 1},
+    /* The newest counts, the first of equals. */
+    {"__session=anna@1; __session_x=boris@2", "boris", ERROR_OK, 2},
+    {"__session=boris@2; __session_x=anna@1", "boris", ERROR_OK, 2},
+    {"__session=boris@2; __session_x=anna@2", "boris", ERROR_OK, 2},
+    {"__session=a@3; __session_x=b@1; __session_y=c@9; __session_z=d@2", "c", ERROR_OK, 4},
+    /* Four are tried, each once. */
+    {"__session=a; __session_x=b; __session_y=c; __session_z=d@1", "d", ERROR_OK, 4},
+    {"__session=a; __session=b; __session=c; __session=d; __session=e@1", NULL, ERROR_UNAUTHORIZED,
+     4},
+    {"__session=a; __session_x=a; __session_y=a; __session_z=a; __session=e@1", "e", ERROR_OK, 2},
+    /* One that cannot be judged now hides none that is good, and is no refusal. */
+    {"__session=unknown; __session_x=anna@1", "anna", ERROR_OK, 2},
+    {"__session=anna@1; __session_x=unknown", "anna", ERROR_OK, 2},
+    {"__session=stale; __session_x=unknown; __session_y=bad", NULL, ERROR_IDENTITY_UNAVAILABLE, 3},
+    {"__session=anna@1; __session_x=no memory; __session_y=b@2", NULL, ERROR_NO_MEMORY, 2},
+    /* Other cookies. */
+    {"", NULL, ERROR_UNAUTHORIZED, 0},
+    {"__session", NULL, ERROR_UNAUTHORIZED, 0},
+    {"__session=", NULL, ERROR_UNAUTHORIZED, 0},
+    {"__session_=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
+    {"__sessionx=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
+    {"__session-x=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
+    {"x__session=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
+    {"__Session=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
+    {"a=__session=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
+    {"=__session; ;; =", NULL, ERROR_UNAUTHORIZED, 0},
+};
+
 static void test_session_cookies(void **state)
 {
     (void)state;
-    static const struct {
-        const char *cookie, *subject; /* NULL: refused as err says */
-        enum error err;
-        int verified;
-    } ROWS[] = {
-        {"__session=anna@1", "anna", ERROR_OK, 1},
-        {"a=b; __session=anna@1; c=d", "anna", ERROR_OK, 1},
-        {"__session_a1B2c3D4=anna@1", "anna", ERROR_OK, 1},
-        {"__session_a1B2-_D4=anna@1", "anna", ERROR_OK, 1},
-        {"__session=anna@1;__session_x=anna@1", "anna", ERROR_OK, 1},
-        /* Stale before good, and good before stale. */
-        {"__session=stale; __session=anna@1", "anna", ERROR_OK, 2},
-        {"__session=anna@1; __session=stale", "anna", ERROR_OK, 2},
-        {"__session=stale; __session_x=anna@1", "anna", ERROR_OK, 2},
-        {"__session_foreign=foreign; __session_own=anna@1", "anna", ERROR_OK, 2},
-        {"__session_own=anna@1; __session_foreign=foreign", "anna", ERROR_OK, 2},
-        {"__session=; __session_x=; __session_y=anna@1", "anna", ERROR_OK, 1},
-        /* The newest counts, the first of equals. */
-        {"__session=anna@1; __session_x=boris@2", "boris", ERROR_OK, 2},
-        {"__session=boris@2; __session_x=anna@1", "boris", ERROR_OK, 2},
-        {"__session=boris@2; __session_x=anna@2", "boris", ERROR_OK, 2},
-        {"__session=a@3; __session_x=b@1; __session_y=c@9; __session_z=d@2", "c", ERROR_OK, 4},
-        /* Four are tried, each once. */
-        {"__session=a; __session_x=b; __session_y=c; __session_z=d@1", "d", ERROR_OK, 4},
-        {"__session=a; __session=b; __session=c; __session=d; __session=e@1", NULL,
-         ERROR_UNAUTHORIZED, 4},
-        {"__session=a; __session_x=a; __session_y=a; __session_z=a; __session=e@1", "e", ERROR_OK,
-         2},
-        /* One that cannot be judged now hides none that is good, and is no refusal. */
-        {"__session=unknown; __session_x=anna@1", "anna", ERROR_OK, 2},
-        {"__session=anna@1; __session_x=unknown", "anna", ERROR_OK, 2},
-        {"__session=stale; __session_x=unknown; __session_y=bad", NULL, ERROR_IDENTITY_UNAVAILABLE,
-         3},
-        {"__session=anna@1; __session_x=no memory; __session_y=b@2", NULL, ERROR_NO_MEMORY, 2},
-        /* Other cookies. */
-        {"", NULL, ERROR_UNAUTHORIZED, 0},
-        {"__session", NULL, ERROR_UNAUTHORIZED, 0},
-        {"__session=", NULL, ERROR_UNAUTHORIZED, 0},
-        {"__session_=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
-        {"__sessionx=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
-        {"__session-x=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
-        {"x__session=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
-        {"__Session=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
-        {"a=__session=anna@1", NULL, ERROR_UNAUTHORIZED, 0},
-        {"=__session; ;; =", NULL, ERROR_UNAUTHORIZED, 0},
-    };
-    for (size_t i = 0; i < COUNT(ROWS); i++) {
-        struct identity_headers headers = {.cookie = text_from(ROWS[i].cookie)};
+    for (size_t i = 0; i < COUNT(COOKIES); i++) {
+        struct identity_headers headers = {.cookie = text_from(COOKIES[i].cookie)};
         struct identity identity;
         memset(&identity, 0x5A, sizeof(identity));
         struct identity untouched = identity;
         verified = 0;
         enum error err = identity_read(&headers, NULL, &identity);
-        if (err != ROWS[i].err || verified != ROWS[i].verified)
+        if (err != COOKIES[i].err || verified != COOKIES[i].verified)
             fail_msg("row %zu: %d, %d verified", i, err, verified);
         if (err)
             assert_memory_equal(&identity, &untouched, sizeof(identity));
         else
-            assert_true(text_equal(identity_subject(&identity), text_from(ROWS[i].subject)));
+            assert_true(text_equal(identity_subject(&identity), text_from(COOKIES[i].subject)));
         /* Authorization decides when it is there. */
         headers.authorization = TEXT_LITERAL("Bearer stale");
         assert_int_equal(identity_read(&headers, NULL, &identity), ERROR_UNAUTHORIZED);

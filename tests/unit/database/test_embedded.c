@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -13,10 +14,6 @@
 #include "database/function.h"
 #include "database/migration.h"
 #include "database/statement.h"
-
-/* The section that STATEMENT fills (database/statement.h). */
-extern const struct statement *const __start_statements[];
-extern const struct statement *const __stop_statements[];
 
 static void hexadecimal(struct text data, char ret_text[static 2 * DIGEST_BYTES + 1])
 {
@@ -85,47 +82,51 @@ static void check_query(const struct query *query)
     assert_true(query->index < QUERY_COUNT);
 }
 
-/* Every embedded query belongs to a statement, and no two to one. */
+/* Every embedded query belongs to a statement, by itself or as a flight, and no two to one. */
 static void test_queries(void **state)
 {
     (void)state;
-    size_t count = (size_t)(__stop_statements - __start_statements);
-    assert_int_equal(count, QUERY_COUNT);
-    for (size_t i = 0; i < count; i++) {
-        const struct statement *statement = __start_statements[i];
-        check_query(statement->query);
-        for (size_t j = 0; j < i; j++)
-            assert_true(statement->query->index != __start_statements[j]->query->index);
+    size_t count;
+    size_t queries = 0;
+    const struct statement *const *statements = statement_all(&count);
+    bool *seen = calloc(QUERY_COUNT, sizeof(*seen));
+    assert_non_null(seen);
+    for (size_t i = 0; i < 2 * count; i++) {
+        const struct statement *statement = statements[i / 2];
+        const struct query *query = i % 2 == 0 ? statement->query : statement->flight;
+        if (!query)
+            continue;
+        check_query(query);
+        assert_false(seen[query->index]);
+        seen[query->index] = true;
+        queries++;
     }
+    free(seen);
+    assert_int_equal(queries, QUERY_COUNT);
 }
 
-/* Each parameter that is declared occurs in the text, and none beyond; columns lie in their row. */
-static void test_declarations(void **state)
+/* Each parameter that is declared occurs in the text, and none beyond. */
+static void check_params(const struct query *query, unsigned declared)
+{
+    unsigned highest = 0;
+    for (const char *at = strchr(query->text, '$'); at; at = strchr(at + 1, '$')) {
+        unsigned number = 0;
+        if (isdigit((unsigned char)at[1]) && sscanf(at + 1, "%u", &number) == 1 && number > highest)
+            highest = number;
+    }
+    if (highest != declared)
+        fail_msg("%s: $%u, %u declared", query->name, highest, declared);
+}
+
+static void test_params(void **state)
 {
     (void)state;
-    static const size_t SIZES[SQL_TYPE_COUNT] = {
-#define SIZE_OF(name, oid, c_type) [SQL_##name] = sizeof(c_type),
-        SQL_TYPE_TABLE(SIZE_OF)
-#undef SIZE_OF
-    };
-    for (const struct statement *const *p = __start_statements; p < __stop_statements; p++) {
-        const struct statement *statement = *p;
-        unsigned highest = 0;
-        for (const char *at = strchr(statement->query->text, '$'); at; at = strchr(at + 1, '$')) {
-            unsigned number = 0;
-            if (isdigit((unsigned char)at[1]) && sscanf(at + 1, "%u", &number) == 1 &&
-                number > highest)
-                highest = number;
-        }
-        if (highest != statement->param_count)
-            fail_msg("%s: $%u, %u declared", statement->query->name, highest,
-                     statement->param_count);
-        for (int i = 0; i < statement->column_count; i++) {
-            const struct column *column = &statement->columns[i];
-            assert_true(column->offset + SIZES[column->type] <= statement->row_size);
-            assert_true(column->null_offset == NO_NULL_FLAG ||
-                        column->null_offset < statement->row_size);
-        }
+    size_t count;
+    const struct statement *const *statements = statement_all(&count);
+    for (size_t i = 0; i < count; i++) {
+        check_params(statements[i]->query, statements[i]->param_count);
+        if (statements[i]->flight)
+            check_params(statements[i]->flight, statements[i]->param_count);
     }
 }
 
@@ -135,7 +136,7 @@ int main(void)
         cmocka_unit_test(test_migrations),
         cmocka_unit_test(test_functions),
         cmocka_unit_test(test_queries),
-        cmocka_unit_test(test_declarations),
+        cmocka_unit_test(test_params),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,11 +19,36 @@
 #include <json-c/json.h>
 #include <libpq-fe.h>
 
+#include "database/flight.h"
 #include "queries.h"
 
-/* Made by the linker: the first and the end of the section that STATEMENT fills. */
-extern const struct statement *const __start_statements[];
-extern const struct statement *const __stop_statements[];
+/* Every statement as it is sent: those that are registered, and what does many of one that flies.
+ */
+static struct statement *all;
+static size_t all_count;
+
+static int collect(void **state)
+{
+    (void)state;
+    size_t count;
+    const struct statement *const *registered = statement_all(&count);
+    all = calloc(2 * count, sizeof(*all));
+    if (!all)
+        return 1;
+    for (size_t i = 0; i < count; i++) {
+        all[all_count++] = *registered[i];
+        if (registered[i]->flight)
+            flight_statement(registered[i], &all[all_count++]);
+    }
+    return 0;
+}
+
+static int forget(void **state)
+{
+    (void)state;
+    free(all);
+    return 0;
+}
 
 static size_t field_size(enum sql_type type)
 {
@@ -40,23 +65,22 @@ static void test_each_query_is_declared_once(void **state)
     (void)state;
     size_t *declared = calloc(QUERY_COUNT, sizeof(*declared));
     assert_non_null(declared);
-    size_t statements = 0;
-    for (const struct statement *const *s = __start_statements; s < __stop_statements; s++) {
-        assert_in_range((*s)->query->index, 0, QUERY_COUNT - 1);
-        declared[(*s)->query->index]++;
-        statements++;
-        if (declared[(*s)->query->index] > 1)
-            fail_msg("%s.sql is declared twice", (*s)->query->name);
+    for (size_t i = 0; i < all_count; i++) {
+        const struct query *query = all[i].query;
+        assert_in_range(query->index, 0, QUERY_COUNT - 1);
+        declared[query->index]++;
+        if (declared[query->index] > 1)
+            fail_msg("%s.sql is declared twice", query->name);
     }
     free(declared);
-    assert_int_equal(statements, QUERY_COUNT);
+    assert_int_equal(all_count, QUERY_COUNT);
 }
 
 static void test_names_fit_the_server(void **state)
 {
     (void)state;
-    for (const struct statement *const *s = __start_statements; s < __stop_statements; s++) {
-        const struct query *query = (*s)->query;
+    for (size_t i = 0; i < all_count; i++) {
+        const struct query *query = all[i].query;
         /* PostgreSQL cuts an identifier at 63 bytes; two cut names could be one. */
         assert_in_range(strlen(query->prepared_name), 1, 63);
         assert_int_equal(strncmp(query->prepared_name, query->name, strlen(query->name)), 0);
@@ -90,11 +114,43 @@ static void check_columns(const struct statement *statement)
 static void test_columns_fit_their_rows(void **state)
 {
     (void)state;
-    for (const struct statement *const *s = __start_statements; s < __stop_statements; s++) {
-        assert_in_range((*s)->param_count, 0, PARAMS_MAX);
-        assert_in_range((*s)->column_count, 1, COLUMNS_MAX);
-        check_columns(*s);
+    size_t count;
+    const struct statement *const *registered = statement_all(&count);
+    for (size_t i = 0; i < count; i++) {
+        assert_in_range(registered[i]->param_count, 0, PARAMS_MAX);
+        assert_in_range(registered[i]->column_count, 1, COLUMNS_MAX);
+        check_columns(registered[i]);
     }
+}
+
+/* An array for each parameter, and the place before the columns. */
+static void test_flights(void **state)
+{
+    (void)state;
+    size_t count;
+    size_t flying = 0;
+    const struct statement *const *registered = statement_all(&count);
+    for (size_t i = 0; i < count; i++) {
+        const struct statement *statement = registered[i];
+        struct statement together;
+        if (!statement->flight)
+            continue;
+        flight_statement(statement, &together);
+        flying++;
+        assert_ptr_equal(together.query, statement->flight);
+        assert_int_equal(together.kind, statement->kind);
+        assert_int_equal(together.param_count, statement->param_count);
+        for (size_t j = 0; j < statement->param_count; j++) {
+            char array[32];
+            snprintf(array, sizeof(array), "%s_ARRAY", sql_type_name(statement->params[j]));
+            assert_string_equal(sql_type_name(together.params[j]), array);
+        }
+        assert_int_equal(together.column_count, statement->column_count + 1);
+        assert_string_equal(together.columns[0].name, "place");
+        for (size_t j = 0; j < statement->column_count; j++)
+            assert_string_equal(together.columns[j + 1].name, statement->columns[j].name);
+    }
+    assert_int_equal(flying, 6);
 }
 
 /* The types of rows and parameters have fixed ids; a text parameter must not become another. */
@@ -195,9 +251,8 @@ static int describe_all(const char *url)
         fprintf(stderr, "cannot connect: %s", PQerrorMessage(connection));
         complaints++;
     }
-    for (const struct statement *const *s = __start_statements;
-         PQstatus(connection) == CONNECTION_OK && s < __stop_statements; s++)
-        json_object_array_add(list, describe(connection, *s));
+    for (size_t i = 0; PQstatus(connection) == CONNECTION_OK && i < all_count; i++)
+        json_object_array_add(list, describe(connection, &all[i]));
     puts(json_object_to_json_string(list));
     json_object_put(list);
     PQfinish(connection);
@@ -210,9 +265,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_each_query_is_declared_once),
         cmocka_unit_test(test_names_fit_the_server),
         cmocka_unit_test(test_columns_fit_their_rows),
+        cmocka_unit_test(test_flights),
         cmocka_unit_test(test_type_ids),
     };
     if (argc == 3 && strcmp(argv[1], "--describe") == 0)
-        return describe_all(argv[2]);
-    return cmocka_run_group_tests(TESTS, NULL, NULL);
+        return collect(NULL) ? 1 : describe_all(argv[2]);
+    return cmocka_run_group_tests(TESTS, collect, forget);
 }

@@ -195,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_refund_amount), cmocka_unit_test(test_refund_amount_that_is_none),
         cmocka_unit_test(test_settlement),    cmocka_unit_test(test_refund_id),
         cmocka_unit_test(test_next_listing),  cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_state),         cmocka_unit_test(test_month),
     };
     return cmocka_run_group_tests(TESTS, NULL, NULL);
 }
