@@ -102,9 +102,9 @@ def test_unknown_device(person, stack, cluster):
     assert person.link(device).data == {"linked": True}
     client = stack.client(device)
     assert client.get("/api/tokens").data["balance"] == 10
-    assert (client.get("/api/user").data["user"]["id"]
-            == person.request("GET", "/api/user").data["user"]["id"])
     client.close()
+    assert user_id(cluster, stack, f"device:{device}") == user_id(
+        cluster, stack, f"clerk:{person.subject}")
     assert cluster.value(stack.database_url, "SELECT count(*) FROM users WHERE device_id = %s",
                          (device,)) == 0
 
@@ -158,11 +158,11 @@ def test_everything_moves(person, stack, cluster):
         assert (tokens["plan"], tokens["canClaimBonus"]) == ("pro", False)
         history = request("/api/generations").data
         assert {item["id"] for item in history["generations"]} == {*made, mine}
-        profile = request("/api/user").data
-        assert (profile["plan"], profile["usage"]["usedToday"]) == ("pro", 4)
-        assert profile["user"]["id"] == str(user_id(cluster, stack, f"clerk:{person.subject}"))
         assert request("/api/user/stats").data["user"]["total_generations"] == 4
         assert request("/api/usage").data["today"] == {"generation": 4, "download": 1}
+    profile = person.request("GET", "/api/user").data
+    assert (profile["plan"], profile["usage"]["usedToday"]) == ("pro", 4)
+    assert profile["user"]["id"] == str(user_id(cluster, stack, f"clerk:{person.subject}"))
     got = entries(person.request("GET", "/api/tokens/transactions"))
     assert sorted(got) == sorted([
         (10, "Приветственный бонус"), (5, "Приветственный бонус"), (bonus, "Ежедневный бонус"),
