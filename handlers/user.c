@@ -128,6 +128,17 @@ static bool end_line(struct export_stream *stream, struct json_writer *json)
     return response_stream_flush(stream->response);
 }
 
+/* What an erasure would not remove, said beforehand. */
+static bool export_kept(void *context, const struct user_export *user)
+{
+    struct json_writer json = begin_line(context, "kept_after_erasure");
+    json_member_string(&json, "what",
+                       "a keyed digest (HMAC-SHA256) of each identity, so that bonuses, free "
+                       "generations and limits are once a person; and the ledger, without a name");
+    json_member_int(&json, "identityDigestDays", user->digest_days);
+    return end_line(context, &json);
+}
+
 static bool export_user(void *context, const struct user_export *user)
 {
     struct json_writer json = begin_line(context, "user");
@@ -149,7 +160,9 @@ static bool export_user(void *context, const struct user_export *user)
     json_member_int(&json, "held", user->held);
     if (user->has_last_bonus_date)
         json_member_date(&json, "lastBonusDate", user->last_bonus_date);
-    return end_line(context, &json);
+    json_member_boolean(&json, "welcomeBonus", user->welcome);
+    write_optional_time(&json, "usedBefore", user->has_used_before, user->used_before);
+    return end_line(context, &json) && export_kept(context, user);
 }
 
 static bool export_identity(void *context, const struct user_identity *identity)

@@ -197,7 +197,10 @@ STATEMENT(
         COLUMN(struct user_export, created_at, TIMESTAMP),
         COLUMN(struct user_export, updated_at, TIMESTAMP),
         COLUMN(struct user_export, balance, INT4), COLUMN(struct user_export, held, INT4),
-        COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE)));
+        COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE),
+        COLUMN(struct user_export, welcome, BOOL),
+        COLUMN_NULLABLE(struct user_export, used_before, TIMESTAMP),
+        COLUMN(struct user_export, digest_days, INT4)));
 
 enum error user_repository_export(struct database *database, const struct uuid *user_id,
                                   struct user_export *ret_export, bool *ret_found)

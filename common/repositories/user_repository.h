@@ -120,7 +120,11 @@ struct user_export {
     int32_t balance, held;
     bool has_last_bonus_date;
     int32_t last_bonus_date; /* days since 1970-01-01 */
-    struct rows *rows;       /* owned */
+    bool welcome;            /* opened with the welcome bonus */
+    bool has_used_before;
+    int64_t used_before; /* of an erased account of the same person: when a limit was used last */
+    int32_t digest_days; /* how long digests of the identities outlive an erasure */
+    struct rows *rows;   /* owned */
 };
 
 enum error user_repository_export(struct database *database, const struct uuid *user_id,

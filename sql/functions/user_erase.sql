@@ -58,6 +58,12 @@ BEGIN
     SET status = 'cancelled', payment_method_id = NULL, next_check_at = NULL,
         updated_at = present
     WHERE s.user_id = p_user_id AND s.status = 'active';
+    UPDATE subscriptions s SET yookassa_subscription_id = NULL, payment_method_id = NULL
+    WHERE s.user_id = p_user_id
+      AND (s.yookassa_subscription_id IS NOT NULL OR s.payment_method_id IS NOT NULL);
+    -- One that is pending is the person's money: its request goes with the provider's answer.
+    UPDATE payment_refunds r SET request_body = NULL
+    WHERE r.user_id = p_user_id AND r.status <> 'pending' AND r.request_body IS NOT NULL;
     UPDATE token_holds h SET description = NULL
     WHERE h.user_id = p_user_id AND h.description IS NOT NULL;
     DELETE FROM usage_logs l WHERE l.user_id = p_user_id;

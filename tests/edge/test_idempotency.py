@@ -84,7 +84,8 @@ class Caller:
 def prepare_instance(stack, cluster, url):
     """Makes a service key; all callers have one address, whose generations are limited."""
     stack.database_url = url
-    cluster.query(url, "UPDATE app_settings SET value = 1000 WHERE name = 'generations_per_minute'")
+    cluster.query(url, "UPDATE app_settings SET value = 1000"
+                  " WHERE name LIKE 'generations_per_minute%%'")
     return stack.run("service-key", "create", "first", check=True).stdout.splitlines()[-1]
 
 
