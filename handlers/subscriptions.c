@@ -51,13 +51,15 @@ static enum error list_subscriptions(struct call *call)
     return ERROR_OK;
 }
 
-static enum error read_order(const struct call *call, struct subscription_order *ret_order)
+/* ret_order borrows url. */
+static enum error read_order(const struct call *call, struct web_url *url,
+                             struct subscription_order *ret_order)
 {
     static const struct body_text_rule PLAN = {
         .name = "plan", .required = true, .bytes_max = PLAN_BYTES_MAX};
     enum error err = body_text(call->body, &PLAN, &ret_order->plan);
     if (!err)
-        err = payment_form_return_url(call, &ret_order->return_url);
+        err = payment_form_return_url(call, url, &ret_order->return_url);
     if (!err)
         err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
@@ -84,7 +86,8 @@ static enum error create(struct call *call)
 {
     struct subscription_order order;
     struct subscription_answer answer;
-    enum error err = read_order(call, &order);
+    struct web_url url;
+    enum error err = read_order(call, &url, &order);
     if (err)
         return err;
     order.key = &call->key;
@@ -115,10 +118,10 @@ static enum error cancel(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = list_subscriptions},
-        {"POST", "/api/subscriptions", .access = ACCESS_ACCOUNT, .payments = true,
+        {"GET", "/api/subscriptions", .access = ACCESS_PERSON, .run = list_subscriptions},
+        {"POST", "/api/subscriptions", .access = ACCESS_PERSON, .payments = true,
          .idempotent = true, .body = true, .run = create},
-        {"DELETE", "/api/subscriptions", .access = ACCESS_ACCOUNT, .run = cancel},
+        {"DELETE", "/api/subscriptions", .access = ACCESS_PERSON, .run = cancel},
     };
     static const struct handler HANDLER = {
         .name = "subscriptions",

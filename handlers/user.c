@@ -259,6 +259,19 @@ static bool export_usage(void *context, const struct usage_entry *entry)
     return end_line(context, &json);
 }
 
+static bool export_hold(void *context, const struct hold_entry *hold)
+{
+    struct json_writer json = begin_line(context, "hold");
+    json_member_uuid(&json, "id", &hold->id);
+    json_member_int(&json, "amount", hold->amount);
+    json_member_text(&json, "status", hold->status);
+    json_member_text(&json, "description", hold->description);
+    json_member_time(&json, "expiresAt", hold->expires_at);
+    json_member_time(&json, "createdAt", hold->created_at);
+    write_optional_time(&json, "settledAt", hold->has_settled_at, hold->settled_at);
+    return end_line(context, &json);
+}
+
 static enum error export_all(struct call *call)
 {
     struct export_stream stream = {.response = call->response};
@@ -272,6 +285,7 @@ static enum error export_all(struct call *call)
         .generation = export_generation,
         .upload = export_upload,
         .transaction = export_transaction,
+        .hold = export_hold,
         .usage = export_usage,
     };
     enum error err = user_service_export(call->app, &call->account, &sink);
@@ -312,12 +326,12 @@ static enum error link_device(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/user", .access = ACCESS_ACCOUNT, .run = get_profile},
-        {"DELETE", "/api/user", .access = ACCESS_ACCOUNT, .run = erase},
+        {"GET", "/api/user", .access = ACCESS_PERSON, .run = get_profile},
+        {"DELETE", "/api/user", .access = ACCESS_PERSON, .run = erase},
         {"POST", "/api/user/link", .access = ACCESS_CLERK, .run = link_device},
         {"GET", "/api/user/stats", .access = ACCESS_ACCOUNT, .run = get_stats},
         {"GET", "/api/stats", .access = ACCESS_ACCOUNT, .run = get_stats},
-        {"GET", "/api/user/export", .access = ACCESS_ACCOUNT, .run = export_all},
+        {"GET", "/api/user/export", .access = ACCESS_PERSON, .run = export_all},
     };
     static const struct handler HANDLER = {
         .name = "user",

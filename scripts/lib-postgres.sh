@@ -12,7 +12,7 @@ postgres_settings() {
     cat <<SETTINGS
 listen_addresses = ''
 unix_socket_directories = '$RUN_DIR/postgres/socket'
-max_connections = 100
+max_connections = 150
 # A batch of the ledger takes a lock for each of its keys.
 max_locks_per_transaction = 256
 shared_buffers = ${buffers_mb}MB

@@ -40,6 +40,8 @@
       "A request from this site is not allowed", \
       "A change by cookie needs an Origin that is allowed, or that of the address asked; " \
       "Authorization: Bearer needs none") \
+    X(SIGN_IN_REQUIRED, 403, "sign_in_required", "Войдите в аккаунт", "Sign in first", \
+      "The device is linked to an account; send its session token") \
     X(UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type", "Тип данных не поддерживается", \
       "Unsupported media type", "Send Content-Type: application/json") \
     X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \
@@ -48,6 +50,8 @@
       "Method not allowed", "The Allow header lists the methods of this path") \
     X(BODY_TOO_LARGE, 413, "body_too_large", "Слишком большой запрос", "Request too large", \
       "Send a smaller body") \
+    X(UNSUPPORTED_ENCODING, 415, "unsupported_encoding", "Сжатые запросы не поддерживаются", \
+      "Unsupported Content-Encoding", "Send the body as it is, without Content-Encoding") \
     X(MALFORMED_JSON, 400, "malformed_json", "Некорректный JSON", "Malformed JSON", \
       "Expected one JSON object in UTF-8") \
     X(INVALID_FIELD, 400, "invalid_field", "Некорректное значение поля", "Invalid field", \

@@ -158,6 +158,9 @@ BEGIN
     CROSS JOIN (SELECT EXISTS (SELECT 1 FROM subscriptions s
                                WHERE s.user_id = p_user_id AND s.status = 'active')) other (there);
 
+    IF device.used_before > coalesce(account.used_before, '-infinity') THEN
+        UPDATE users u SET used_before = device.used_before WHERE u.id = p_user_id;
+    END IF;
     UPDATE users u SET merged_into = p_user_id, updated_at = present
     WHERE u.id = p_device_user_id OR u.merged_into = p_device_user_id;
     UPDATE user_identities i SET user_id = p_user_id WHERE i.user_id = p_device_user_id;

@@ -117,6 +117,8 @@ CREATE INDEX IF NOT EXISTS token_holds_expiry_idx ON token_holds (expires_at)
     WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS token_holds_pending_idx ON token_holds (user_id, expires_at)
     WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS token_holds_list_idx
+    ON token_holds (user_id, created_at DESC, id DESC);
 
 -- Photos of a person, and pictures, that the original backend stored elsewhere; url leads there.
 -- It has the table in newer installations only.

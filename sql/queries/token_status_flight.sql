@@ -12,7 +12,12 @@ SELECT q.place::int AS place,
        p.daily_generations,
        (SELECT count(*)::int FROM usage_logs l
         WHERE l.user_id = t.user_id AND l.action = 'generation'
-          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS generations_today
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc'))
+       + CASE WHEN p.plan = 'free' AND p.daily_generations > 0
+              THEN (SELECT CASE WHEN u.used_before >= date_trunc('day', now() AT TIME ZONE 'utc')
+                                THEN p.daily_generations ELSE 0 END
+                    FROM users u WHERE u.id = t.user_id)
+              ELSE 0 END AS generations_today
 FROM unnest($1::uuid[]) WITH ORDINALITY q (user_id, place)
 JOIN user_tokens t ON t.user_id = q.user_id
 CROSS JOIN LATERAL (

@@ -12,7 +12,10 @@ SELECT u.id,
        p.quality,
        (SELECT count(*)::int FROM usage_logs l
         WHERE l.user_id = u.id AND l.action = 'generation'
-          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS used_today
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc'))
+       + CASE WHEN p.plan = 'free'
+                   AND u.used_before >= date_trunc('day', now() AT TIME ZONE 'utc')
+              THEN coalesce(p.daily_generations, 0) ELSE 0 END AS used_today
 FROM users u
 LEFT JOIN subscriptions s
        ON s.user_id = u.id AND s.status = 'active'

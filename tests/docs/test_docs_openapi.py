@@ -271,7 +271,9 @@ def test_checker_refuses(wrong):
 
 
 @pytest.mark.parametrize("method, path, status, code, headers, accepted", [
-    ("GET", "/api/tokens", 401, "unauthorized", {}, True),
+    ("GET", "/api/tokens", 401, "unauthorized", {"WWW-Authenticate": 'Bearer realm="DreamLens"'},
+     True),
+    ("GET", "/api/tokens", 401, "unauthorized", {}, False),
     ("GET", "/api/tokens", 400, "unauthorized", {}, False),
     ("GET", "/api/tokens", 400, "bonus_already_claimed", {}, False),
     ("GET", "/api/tokens", 503, "database_unavailable", {"Retry-After": "1"}, True),

@@ -4,9 +4,8 @@ import pytest
 
 from tests.support.movements import books, post, status
 from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import at_once, new_id, numbered, open_account, query_text, sessions
+from tests.support.sessions import ERASE, at_once, new_id, numbered, open_account, query_text, sessions
 
-ERASE = "SELECT erased FROM user_erase(%s)"
 LIMIT = 2**31 - 1
 APPLY = ("SELECT outcome, kind FROM payment_apply(%s, %s, %s, %s, '99.00', 'RUB', false, false,"
          " NULL, NULL, NULL)")
@@ -242,7 +241,7 @@ def test_of_an_erased_account(payments, run, user):
     payment = payments.open(user)
     payments.apply(user, payment, "pending", "p", url="https://pay.example/1")
     other = payments.open(user)
-    assert run(ERASE, user) == [(True,)]
+    assert run(ERASE, user) == [("erased",)]
     assert payments.row(payment, "confirmation_url, request_body") == (None, None)
     assert payments.row(other, "status, request_body") == ("pending", None)
     assert payments.opened(user) is None

@@ -119,6 +119,16 @@ def pending():
         f"""INSERT INTO service_keys (name, key_hash, scopes)
             SELECT 'service-' || n, md5('key' || n), 'spend'
             FROM generate_series(1, {SERVICE_KEYS}) n""",
+        # Every two seconds a new device and a generation, from 4,000 addresses.
+        f"""INSERT INTO address_uses (network, action, used_at)
+            SELECT '198.18.0.0'::inet + n % 4000,
+                   CASE WHEN n % 2 = 0 THEN 'welcome' ELSE 'generation' END,
+                   (now() AT TIME ZONE 'utc') - n * interval '1 second'
+            FROM generate_series(1, {PEOPLE}) n""",
+        f"""INSERT INTO erased_identities (digest, erased_at, last_bonus_date)
+            SELECT md5(n::text), (now() AT TIME ZONE 'utc') - n * interval '30 minutes',
+                   CASE WHEN n < 60 THEN current_date END
+            FROM generate_series(1, {PEOPLE}) n""",
     ]
 
 
@@ -132,6 +142,8 @@ def fill(cursor):
 NEW_ID = "01890000-0000-7000-8000-000000000001"
 OTHER_ID = "01890000-0000-7000-8000-000000000002"
 HASH = 81985529216486895
+ADDRESS = "198.18.0.7"
+ERASED_DIGEST = "c4ca4238a0b923820dcc509a6f75849b"  # md5 of 1, as fill() has it
 LAST_ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 FIRST_ID = "00000000-0000-0000-0000-000000000000"
 LIMIT = 50
@@ -142,8 +154,16 @@ def _samples_accounts(user):
     """Those of devices, generations, holds and identities."""
     me = user["id"]
     of_me = [(me,)]
+    after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
     everybody = [me, user["device_user_id"], NEW_ID]
     return {
+        "account_open": [
+            (NEW_ID, user["identity"], user["clerk_id"], user["device_id"], None, "digest", ADDRESS),
+            (NEW_ID, "device:device_that_is_quite_new_1", None, "device_that_is_quite_new_1", None,
+             "digest", ADDRESS),
+            (NEW_ID, "device:device_that_was_erased_1", None, "device_that_was_erased_1", None,
+             ERASED_DIGEST, ADDRESS),
+            (NEW_ID, "clerk:user_quite_new", "user_quite_new", None, "new@x.org", None, "")],
         "device_link": [(me, user["device_user_id"], NEW_ID, OTHER_ID),
                         (me, NEW_ID, NEW_ID, OTHER_ID)],
         "generation_count": of_me,
@@ -158,16 +178,16 @@ def _samples_accounts(user):
         "hold_capture_flight": [(
             array(everybody), array([user["hold_id"], NEW_ID, NEW_ID]), array([0, 1, 1]),
             array([NEW_ID] * 3), array([HASH, 0, HASH]))],
+        "hold_export": after,
         "hold_create": [(me, NEW_ID, 2, 600, "text", HASH), (me, NEW_ID, 2, 600, None, None),
                         (me, NEW_ID, 2_000_000_000, 600, None, None)],
+        "hold_get": [(me, user["hold_id"]), (me, NEW_ID)],
+        "hold_list": [(me, "infinity", LAST_ID, LIMIT, None),
+                      (me, "2025-02-01", NEW_ID, LIMIT, "pending")],
         "hold_release": [(me, user["hold_id"]), (me, NEW_ID)],
         "hold_sweep": [(LIMIT,)],
         "identity_adopt": [(user["identity"], user["clerk_id"], user["device_id"])],
         "identity_attach": [(user["identity"], me), ("device:device_that_is_quite_new_1", me)],
-        "identity_create": [
-            (user["identity"], NEW_ID, user["clerk_id"], user["device_id"], None),
-            ("device:device_that_is_quite_new_1", NEW_ID, None, "device_that_is_quite_new_1", None),
-            ("clerk:user_quite_new", NEW_ID, "user_quite_new", None, "new@x.org")],
         "identity_find": [(user["identity"],), ("device:device_nobody_has_ever_had",)],
         "identity_find_flight": [(array([user["identity"], "device:device_nobody_has_ever_had",
                                          user["identity"]]),)],
@@ -195,6 +215,7 @@ def _samples_movements_and_payments(user):
                            (me, user["device_user_id"], user["entry_id"], NEW_ID, HASH)],
         "ledger_totals": [()],
         "ledger_verify": [()],
+        "package_list": [()],
         "payment_apply": [
             (me, user["payment_id"], "provider-new", "succeeded", *OF_APPLY),
             (me, user["payment_id"], "provider-new", "pending", *OF_APPLY),
@@ -221,6 +242,7 @@ def _samples_movements_and_payments(user):
         "payment_verify": [()],
         "payment_window_claim": [("payments", 60, 60)],
         "payment_window_done": [("payments", "2025-02-01")],
+        "plan_list": [()],
     }
 
 
@@ -244,6 +266,7 @@ def _samples_others(user):
         "refund_open": [(me, NEW_ID, user["paid_id"], "9.00", "{}", HASH, 60),
                         (me, NEW_ID, user["payment_id"], "9.00", "{}", HASH, 60),
                         (me, user["refund_id"], user["paid_id"], "9.00", "{}", None, 60)],
+        "person_sweep": [(LIMIT,)],
         "refund_refused": [(me, user["refund_id"]), (me, NEW_ID)],
         "refund_uncertain": [(me, user["refund_id"], 60), (me, NEW_ID, 60)],
         "service_key_create": [("quite-new", "digest", "spend"), ("service-7", "digest", "spend")],
@@ -273,7 +296,7 @@ def _samples_others(user):
             array(everybody), array([NEW_ID] * 3), array(["download", "generation", "download"]),
             array(["203.0.113.9"] * 3), array([HASH, 0, HASH]))],
         "usage_today": of_me,
-        "user_erase": of_me,
+        "user_erase": [(me, array([user["identity"]]), array(["digest"]))],
         "user_export": of_me,
         "user_identities": of_me,
         "user_merged_into": of_me,
