@@ -12,6 +12,7 @@
 #include "observe/log.h"
 #include "services/hold_service.h"
 #include "services/ledger_service.h"
+#include "services/payment_service.h"
 #include "services/user_service.h"
 #include "services/token_service.h"
 
@@ -426,13 +427,37 @@ static enum error get_account(struct call *call)
     return ERROR_OK;
 }
 
+static void write_payment_mismatches(struct json_writer *json,
+                                     const struct payment_mismatch_list *list)
+{
+    char id[PUBLIC_ID_SIZE];
+    json_key(json, "payments");
+    json_begin_array(json);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct payment_mismatch *mismatch = &list->items[i];
+        public_id_format(&mismatch->user_id, &mismatch->id, id);
+        json_begin_object(json);
+        json_member_string(json, "id", id);
+        json_member_int(json, "expected", mismatch->expected);
+        json_member_int(json, "found", mismatch->found);
+        json_member_int(json, "entries", mismatch->entries);
+        json_end_object(json);
+    }
+    json_end_array(json);
+}
+
 static enum error verify(struct call *call)
 {
     struct ledger_totals totals;
     struct ledger_mismatch_list list = {.count = 0};
+    struct payment_mismatch_list payments = {.count = 0};
     enum error err = ledger_service_verify(call->app, &totals, &list);
-    if (err)
+    if (!err)
+        err = payment_service_verify(call->app, &payments);
+    if (err) {
+        ledger_mismatch_list_done(&list);
         return err;
+    }
     struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "accounts", totals.accounts);
     json_member_int(json, "entries", totals.entries);
@@ -450,8 +475,10 @@ static enum error verify(struct call *call)
         json_end_object(json);
     }
     json_end_array(json);
+    write_payment_mismatches(json, &payments);
     response_data_end(call->response);
     ledger_mismatch_list_done(&list);
+    payment_mismatch_list_done(&payments);
     return ERROR_OK;
 }
 

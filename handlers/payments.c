@@ -36,7 +36,7 @@ static enum error create(struct call *call)
     err = payment_service_create(call->app, &call->account, &order, &answer);
     if (err)
         return payment_form_failure(call->response, err);
-    payment_form_answer(call->response, &answer);
+    payment_form_answer(call->response, &answer, NULL);
     return ERROR_OK;
 }
 

@@ -37,7 +37,11 @@ static void write_account(struct json_writer *json, const struct user_profile *p
     json_begin_object(json);
     json_member_text(json, "plan", profile->subscription_plan);
     json_member_text(json, "status", profile->subscription_status);
+    json_member_string(json, "state", profile->has_grace_ends_at ? "past_due" : "active");
     write_optional_time(json, "periodEnd", profile->has_period_end, profile->period_end);
+    write_optional_time(json, "nextAttemptAt", profile->has_next_attempt_at,
+                        profile->next_attempt_at);
+    write_optional_time(json, "graceEndsAt", profile->has_grace_ends_at, profile->grace_ends_at);
     json_end_object(json);
 }
 

@@ -116,6 +116,8 @@ CREATE TABLE payments (
     repeated boolean NOT NULL DEFAULT false,
     next_check_at timestamp,
     succeeded_at timestamp,
+    renews boolean NOT NULL DEFAULT true,
+    credit_days integer NOT NULL DEFAULT 0,
     CONSTRAINT payments_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT payments_purpose_check CHECK (purpose = ANY (ARRAY['tokens'::text, 'subscription'::text, 'renewal'::text])),
     CONSTRAINT payments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT,
@@ -179,6 +181,8 @@ CREATE TABLE subscriptions (
     period_anchor timestamp,
     period_months integer NOT NULL DEFAULT 0,
     next_check_at timestamp,
+    grace_until timestamp,
+    paid_amount numeric(10,2) NOT NULL DEFAULT 0,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT subscriptions_status_check CHECK (status::text = ANY (ARRAY['active'::varchar, 'cancelled'::varchar, 'expired'::varchar]::text[])),
     CONSTRAINT subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "base/operation.h"
 #include "endpoint/call.h"
 
 /*

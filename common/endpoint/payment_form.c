@@ -105,7 +105,8 @@ enum error payment_form_failure(struct response *response, enum error err)
                             "expected an e-mail address for the receipt: the account has none");
 }
 
-void payment_form_answer(struct response *response, const struct payment_answer *answer)
+void payment_form_answer(struct response *response, const struct payment_answer *answer,
+                         const int32_t *credit_days)
 {
     char id[PUBLIC_ID_SIZE];
     public_id_format(&answer->user_id, &answer->id, id);
@@ -117,5 +118,7 @@ void payment_form_answer(struct response *response, const struct payment_answer 
     else
         json_member_null(json, "confirmationUrl");
     json_member_string(json, "status", answer->status);
+    if (credit_days)
+        json_member_int(json, "creditDays", *credit_days);
     response_data_end(response);
 }

@@ -21,5 +21,9 @@ enum error payment_form_receipt_email(const struct call *call, struct text *ret_
 /* Names receiptEmail where the service misses it; other errors pass. */
 enum error payment_form_failure(struct response *response, enum error err) MUST_CHECK;
 
-/* {"paymentId":...,"confirmationUrl":...,"status":...} with status 200. */
-void payment_form_answer(struct response *response, const struct payment_answer *answer);
+/*
+ * {"paymentId":...,"confirmationUrl":...,"status":...} with status 200, and "creditDays" of a
+ * subscription; else NULL.
+ */
+void payment_form_answer(struct response *response, const struct payment_answer *answer,
+                         const int32_t *credit_days);

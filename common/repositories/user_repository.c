@@ -151,7 +151,9 @@ STATEMENT(PROFILE, .query = &query_user_profile, .kind = STATEMENT_READ, STATEME
                             COLUMN_NULLABLE(struct user_profile, daily_generations, INT4),
                             COLUMN_NULLABLE(struct user_profile, history_max, INT4),
                             COLUMN(struct user_profile, quality, TEXT),
-                            COLUMN(struct user_profile, used_today, INT4)));
+                            COLUMN(struct user_profile, used_today, INT4),
+                            COLUMN_NULLABLE(struct user_profile, next_attempt_at, TIMESTAMP),
+                            COLUMN_NULLABLE(struct user_profile, grace_ends_at, TIMESTAMP)));
 
 enum error user_repository_profile(struct database *database, const struct uuid *user_id,
                                    struct user_profile *ret_profile, bool *ret_found)

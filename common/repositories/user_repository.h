@@ -87,6 +87,8 @@ struct user_profile {
     struct text subscription_status;
     bool has_period_end;
     int64_t period_end;
+    bool has_next_attempt_at, has_grace_ends_at; /* of a subscription that is past due */
+    int64_t next_attempt_at, grace_ends_at;
     struct text plan;
     bool has_daily_generations; /* false: unlimited */
     int32_t daily_generations;

@@ -30,9 +30,9 @@ CROSS JOIN LATERAL (
 LEFT JOIN subscriptions s
        ON s.user_id = t.user_id AND s.status = 'active'
       AND (s.current_period_end IS NULL
-           OR s.current_period_end > (now() AT TIME ZONE 'utc')
-                                     - CASE WHEN s.payment_method_id IS NULL
-                                                 OR s.cancel_at_period_end
-                                            THEN interval '0' ELSE interval '8 days' END)
+           OR CASE WHEN s.payment_method_id IS NULL OR s.cancel_at_period_end
+                   THEN s.current_period_end
+                   ELSE coalesce(s.grace_until, s.current_period_end) + interval '30 days' END
+              > (now() AT TIME ZONE 'utc'))
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
 WHERE t.closed_at IS NULL

@@ -116,7 +116,7 @@ def test_the_application_can_do_its_work(application):
         payments.due(table)
     for name in ("payment_claim_due", "refund_claim_due", "subscription_claim_due"):
         call(run, name, 10, 60)
-    assert len(call(run, "payment_window_claim", "payments", 60, 60)) == 1
+    assert len(call(run, "reconcile_claim_window", "payments", 60, 60)) == 1
     assert run(LINK, account, user, new_id(), new_id())[0][0] == "linked"
     assert run(query_text("ledger_verify"), {}) == [] and payments.verify() == []
     assert run(ERASE, account) == [("erased",)]

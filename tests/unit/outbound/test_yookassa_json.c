@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -404,6 +405,26 @@ static void test_refund_body(void **state)
 
 /* ---- notifications ---- */
 
+/* What is not used here is understood as that, whatever its object is. */
+static void test_notifications_about_something_else(void **state)
+{
+    (void)state;
+    static const char *const EVENTS[] = {"payout.succeeded", "deal.closed", "payment_method.active",
+                                         "payment",          "refund",      "payment."};
+    for (size_t i = 0; i < COUNT(EVENTS); i++) {
+        struct yookassa_notification notification;
+        char body[128];
+        snprintf(body, sizeof(body), "{\"type\":\"notification\",\"event\":\"%s\",\"object\":7}",
+                 EVENTS[i]);
+        assert_int_equal(yookassa_notification_parse(text_from(body), &notification), ERROR_OK);
+        assert_text(notification.event, EVENTS[i]);
+        assert_false(notification.is_payment);
+        assert_false(notification.is_refund);
+        assert_null(notification.object_id.data);
+        yookassa_notification_done(&notification);
+    }
+}
+
 static void test_notifications(void **state)
 {
     (void)state;
@@ -442,10 +463,7 @@ static void test_notifications(void **state)
         {NOTIFICATION("5", "\"payment.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "5", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "null", OBJECT), ERROR_INVALID_FIELD},
-        {NOTIFICATION("\"notification\"", "\"payment.\"", OBJECT), ERROR_INVALID_FIELD},
-        {NOTIFICATION("\"notification\"", "\"payout.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
-        {NOTIFICATION("\"notification\"", "\"payment_method.active\"", OBJECT),
-         ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"\"", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "\"payment.\\u0000\"", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "null"), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{}"), ERROR_INVALID_FIELD},
@@ -465,6 +483,7 @@ static void test_notifications(void **state)
         assert_text(notification.event, GOOD[i].event);
         assert_text(notification.object_id, ID);
         assert_int_equal(notification.is_refund, GOOD[i].is_refund);
+        assert_int_equal(notification.is_payment, !GOOD[i].is_refund);
         yookassa_notification_done(&notification);
     }
     for (size_t i = 0; i < COUNT(BAD); i++) {
@@ -489,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_long_description),
         cmocka_unit_test(test_refund_body),
         cmocka_unit_test(test_notifications),
+        cmocka_unit_test(test_notifications_about_something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
