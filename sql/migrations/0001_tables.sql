@@ -80,8 +80,8 @@ CREATE TABLE IF NOT EXISTS token_transactions (
 );
 
 -- The user that an identity leads to: "device:<device id>", "clerk:<Clerk user id>" or, of adopted
--- accounts, "telegram:<id>", "vk:<id>", "yandex:<id>". Unique across users, hence a table of its own,
--- keyed by the identity.
+-- accounts, "telegram:<id>", "vk:<id>", "yandex:<id>". Unique across users, hence a table of its
+-- own, keyed by the identity.
 CREATE TABLE IF NOT EXISTS user_identities (
     identity text CONSTRAINT user_identities_pkey PRIMARY KEY,
     user_id uuid NOT NULL
