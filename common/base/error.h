@@ -109,7 +109,7 @@
       "Try again with the same Idempotency-Key; nothing is charged twice") \
     X(PAYMENT_REFUSED, 422, "payment_refused", "Платёжная система отклонила запрос", \
       "The payment provider refused the request", \
-      "It would be refused again and nothing was charged; the operator finds the cause in the log") \
+      "It would be refused again and nothing was charged; the operator finds why in the log") \
     X(PAYMENT_UNCONFIRMED, 503, "payment_unconfirmed", "Платёж пока не подтверждён", \
       "The payment could not be confirmed yet", \
       "The provider could not be asked; send the notification again") \

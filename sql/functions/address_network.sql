@@ -1,5 +1,5 @@
--- What stands for one line to the Internet: the IPv4 address, also of an IPv6 address that maps one,
--- or the /64 of an IPv6 address, of which a subscriber has all. NULL: not an address.
+-- What stands for one line to the Internet: the IPv4 address, also of an IPv6 address that maps
+-- one, or the /64 of an IPv6 address, of which a subscriber has all. NULL: not an address.
 CREATE OR REPLACE FUNCTION address_network(p_address text) RETURNS inet
 LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE

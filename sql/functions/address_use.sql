@@ -1,7 +1,7 @@
 -- Counts what devices of one network did in the time before and records one more if p_most allows
 -- it. Requests wait for one another only while there is something left to be had, and beyond that
--- nothing is written. p_network NULL: not counted. allowed_at: when the oldest that counts leaves the
--- window, if there is no room.
+-- nothing is written. p_network NULL: not counted. allowed_at: when the oldest that counts leaves
+-- the window, if there is no room.
 CREATE OR REPLACE FUNCTION address_use(p_network inet, p_action text, p_most int,
                                        p_window interval)
 RETURNS TABLE (allowed boolean, allowed_at timestamp)

@@ -1,7 +1,7 @@
 -- Opens the account of a new user: the balance row and, where users.welcome says so, the welcome
 -- bonus as its first entry. The entry has the user's own id, so that there can be only one.
--- Schema-qualified, and touching only this user's rows, so that it runs on a worker of a distributed
--- database as well.
+-- Schema-qualified, and touching only this user's rows, so that it runs on a worker of a
+-- distributed database as well.
 CREATE OR REPLACE FUNCTION public.initialize_new_user() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE

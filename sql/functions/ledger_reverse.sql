@@ -42,7 +42,8 @@ BEGIN
           AND substr(original.id::text, 15, 1) = '4' AND EXISTS (
               SELECT 1 FROM payments p
               WHERE p.user_id = p_user_id AND p.purpose = 'tokens' AND p.succeeded_at IS NULL
-                AND p.status IN ('succeeded', 'refunded') AND p.tokens_amount = original.amount) THEN
+                AND p.status IN ('succeeded', 'refunded')
+                AND p.tokens_amount = original.amount) THEN
         RETURN QUERY SELECT 'of_payment', account.balance - account.held, NULL::uuid;
         RETURN;
     END IF;

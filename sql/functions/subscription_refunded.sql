@@ -1,7 +1,7 @@
--- Takes p_amount of a subscription's payment off what its period was paid with; when p_whole, all of
--- the payment has been given back, and its month is taken off: a subscription without another one
--- ends. A payment of an earlier period changes nothing. Returns NULL, or the difference: the rest of
--- what it paid for has become days of another plan.
+-- Takes p_amount of a subscription's payment off what its period was paid with; when p_whole, all
+-- of the payment has been given back, and its month is taken off: a subscription without another
+-- one ends. A payment of an earlier period changes nothing. Returns NULL, or the difference: the
+-- rest of what it paid for has become days of another plan.
 CREATE OR REPLACE FUNCTION subscription_refunded(p_user_id uuid, p_payment payments,
                                                  p_amount numeric, p_whole boolean)
 RETURNS text

@@ -1,7 +1,7 @@
 -- A renewal that was opened at p_opened_at has failed. It is tried again one, three and seven days
 -- after the period's end, or after the first attempt where that was late, and later by as much as a
--- further one is; then the subscription expires, and at once when the person has taken the permission
--- back. A renewal of an earlier period says nothing of this one.
+-- further one is; then the subscription expires, and at once when the person has taken the
+-- permission back. A renewal of an earlier period says nothing of this one.
 CREATE OR REPLACE FUNCTION subscription_unpaid(p_user_id uuid, p_id uuid, p_opened_at timestamp,
                                                p_reason text)
 RETURNS void

@@ -1,6 +1,7 @@
--- A page of the holds of an account, newest first, that are older than a position; those that a link
--- brought are among them. $1 user_id uuid, or of a device that was linked to it, $2 before created_at
--- timestamp, $3 before id uuid, $4 limit int4, $5 status text (as hold_get says it) or NULL.
+-- A page of the holds of an account, newest first, that are older than a position; those that a
+-- link brought are among them. $1 user_id uuid, or of a device that was linked to it, $2 before
+-- created_at timestamp, $3 before id uuid, $4 limit int4, $5 status text (as hold_get says it) or
+-- NULL.
 SELECT p.user_id, p.id, p.amount, p.status, p.description, p.created_at, p.expires_at,
        e.user_id AS entry_user_id, -e.amount AS captured
 FROM (SELECT coalesce(u.merged_into, u.id) AS id FROM users u WHERE u.id = $1) owner

@@ -1,8 +1,8 @@
 -- Payments and refunds whose tokens are not in the ledger once, as many as they should be and with
--- the account the payment belongs to: paid and not credited, credited and not paid, and entries that
--- were taken back by themselves. Then entries of a payment or refund that there is not. Payments that
--- the original backend credited have no entry of their own; one whose account was closed when it
--- was paid has a difference instead. Reads everything.
+-- the account the payment belongs to: paid and not credited, credited and not paid, and entries
+-- that were taken back by themselves. Then entries of a payment or refund that there is not.
+-- Payments that the original backend credited have no entry of their own; one whose account was
+-- closed when it was paid has a difference instead. Reads everything.
 WITH booked AS (
     SELECT p.user_id, p.id, md5('payment ' || p.id)::uuid AS entry_id,
            CASE WHEN p.succeeded_at IS NOT NULL AND d.kind IS NULL THEN p.tokens_amount

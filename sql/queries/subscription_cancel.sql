@@ -1,6 +1,6 @@
 -- Lets the active subscription end with its period, now when that is over or has no end; or lets it
--- go on, if it is paid and can be renewed. One that ended like that is found again by the repetition.
--- $1 user_id uuid, $2 cancel bool, $3 id uuid or NULL: only if it is this one.
+-- go on, if it is paid and can be renewed. One that ended like that is found again by the
+-- repetition. $1 user_id uuid, $2 cancel bool, $3 id uuid or NULL: only if it is this one.
 WITH changed AS (
     UPDATE subscriptions s
     SET cancel_at_period_end = $2, updated_at = now() AT TIME ZONE 'utc',
