@@ -12,7 +12,7 @@ Q = $(if $(V),,@)
 CC = gcc
 OUT := build/$(MODE)
 
-PACKAGES = libpq json-c libssl libcrypto libcurl
+PACKAGES = libpq json-c libssl libcrypto libcurl libidn2
 PACKAGE_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PACKAGE_LIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lfcgi
 

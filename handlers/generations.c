@@ -1,6 +1,7 @@
 /* /api/generations: the history of generated images. */
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "endpoint/usage_limit.h"
 #include "http/page.h"
 #include "services/generation_service.h"
 #include "services/usage_service.h"
@@ -53,7 +54,7 @@ static enum error list_generations(struct call *call)
         last.created_at = list.items[count - 1].created_at;
         last.id = list.items[count - 1].id;
     }
-    page_write_cursor(json, more ? &last : NULL);
+    page_write_cursor(json, &page, more ? &last : NULL);
     response_data_end(response);
     generation_list_done(&list);
     return ERROR_OK;
@@ -97,12 +98,10 @@ static enum error create_generation(struct call *call)
         return err;
     err = generation_service_record(call->app, &call->account, &draft, &recorded);
     if (err == ERROR_RATE_LIMITED)
-        err =
-            response_rate_limited(response, usage->usage_limit, usage_service_wait_seconds(usage));
+        err = usage_limit_refuse(response, usage);
     if (err)
         return err;
-    response_rate_limit(response, usage->usage_limit, usage->usage_limit - usage->used,
-                        usage_service_wait_seconds(usage));
+    usage_limit_header(response, usage);
     idempotency_replayed(response, usage->result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
     json_key(json, "generation");
@@ -125,7 +124,7 @@ int main(int argc, char **argv)
     static const struct route ROUTES[] = {
         {"GET", "/api/generations", .access = ACCESS_ACCOUNT, .run = list_generations},
         {"POST", "/api/generations", .access = ACCESS_ACCOUNT, .idempotent = true, .body = true,
-         .run = create_generation},
+         .body_max = GENERATION_BODY_BYTES_MAX, .run = create_generation},
         {"DELETE", "/api/generations/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_UUID,
          .run = delete_generation},
     };

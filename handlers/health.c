@@ -76,6 +76,14 @@ static void write_checks(struct json_writer *json, const struct health_report *r
     json_begin_object(json);
     json_member_string(json, "status", system_service_health_name(report->cache));
     json_end_object(json);
+    if (report->has_payments) {
+        json_key(json, "payments");
+        json_begin_object(json);
+        json_member_string(json, "status", system_service_health_name(report->payments));
+        if (report->payments_action[0])
+            json_member_string(json, "error", report->payments_action);
+        json_end_object(json);
+    }
     json_end_object(json);
 }
 

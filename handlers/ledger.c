@@ -6,10 +6,14 @@
 #include "base/public_id.h"
 #include "endpoint/entry_json.h"
 #include "endpoint/handler.h"
+#include "endpoint/hold_json.h"
 #include "endpoint/idempotency.h"
 #include "http/page.h"
 #include "observe/log.h"
+#include "services/hold_service.h"
 #include "services/ledger_service.h"
+#include "services/payment_service.h"
+#include "services/user_service.h"
 #include "services/token_service.h"
 
 static enum error read_order(const struct body *body, struct response *response,
@@ -203,6 +207,58 @@ static enum error release_hold(struct call *call)
     return ERROR_OK;
 }
 
+static enum error get_hold(struct call *call)
+{
+    struct hold_list list = {.count = 0};
+    enum error err = hold_service_get(call->app, &call->user_id, &call->id, &list);
+    if (err)
+        return err;
+    struct json_writer *json = response_data(call->response, 200);
+    json_key(json, "hold");
+    hold_json(json, &list.items[0]);
+    response_data_end(call->response);
+    hold_list_done(&list);
+    return ERROR_OK;
+}
+
+enum { STATUS_SIZE = 16 };
+
+/* ret_status borrows buffer; absent without the parameter. */
+static enum error read_status(const struct call *call, char buffer[static STATUS_SIZE],
+                              struct text *ret_status)
+{
+    const struct query_field field = {"status", buffer, STATUS_SIZE};
+    enum error err = request_query(call->request, &field, ret_status);
+    if (!err && (!ret_status->data || text_equal(*ret_status, TEXT_LITERAL("pending")) ||
+                 text_equal(*ret_status, TEXT_LITERAL("captured")) ||
+                 text_equal(*ret_status, TEXT_LITERAL("released")) ||
+                 text_equal(*ret_status, TEXT_LITERAL("expired"))))
+        return ERROR_OK;
+    return response_invalid(call->response, ERROR_INVALID_PARAMETER, "status",
+                            "expected pending, captured, released or expired");
+}
+
+static enum error list_holds(struct call *call)
+{
+    char status[STATUS_SIZE];
+    struct page page;
+    struct hold_list list = {.count = 0};
+    struct hold_filter filter;
+    enum error err = page_read(call->request, call->response, &page);
+    if (!err)
+        err = read_status(call, status, &filter.status);
+    if (err)
+        return err;
+    filter.page = (struct row_page){page.before.created_at, page.before.id, page.limit + 1};
+    err = hold_service_list(call->app, &call->user_id, &filter, &list);
+    if (err)
+        return err;
+    hold_json_page(response_data(call->response, 200), &list, &page);
+    response_data_end(call->response);
+    hold_list_done(&list);
+    return ERROR_OK;
+}
+
 static enum error reverse(struct call *call)
 {
     struct ledger_answer answer = {.balance = 0};
@@ -365,19 +421,43 @@ static enum error get_account(struct call *call)
     struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "balance", balance.balance);
     json_member_int(json, "held", balance.held);
-    entry_json_page(json, "entries", &list, page.limit);
+    entry_json_page(json, "entries", &list, &page);
     response_data_end(call->response);
     transaction_list_done(&list);
     return ERROR_OK;
+}
+
+static void write_payment_mismatches(struct json_writer *json,
+                                     const struct payment_mismatch_list *list)
+{
+    char id[PUBLIC_ID_SIZE];
+    json_key(json, "payments");
+    json_begin_array(json);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct payment_mismatch *mismatch = &list->items[i];
+        public_id_format(&mismatch->user_id, &mismatch->id, id);
+        json_begin_object(json);
+        json_member_string(json, "id", id);
+        json_member_int(json, "expected", mismatch->expected);
+        json_member_int(json, "found", mismatch->found);
+        json_member_int(json, "entries", mismatch->entries);
+        json_end_object(json);
+    }
+    json_end_array(json);
 }
 
 static enum error verify(struct call *call)
 {
     struct ledger_totals totals;
     struct ledger_mismatch_list list = {.count = 0};
+    struct payment_mismatch_list payments = {.count = 0};
     enum error err = ledger_service_verify(call->app, &totals, &list);
-    if (err)
+    if (!err)
+        err = payment_service_verify(call->app, &payments);
+    if (err) {
+        ledger_mismatch_list_done(&list);
         return err;
+    }
     struct json_writer *json = response_data(call->response, 200);
     json_member_int(json, "accounts", totals.accounts);
     json_member_int(json, "entries", totals.entries);
@@ -395,15 +475,17 @@ static enum error verify(struct call *call)
         json_end_object(json);
     }
     json_end_array(json);
+    write_payment_mismatches(json, &payments);
     response_data_end(call->response);
     ledger_mismatch_list_done(&list);
+    payment_mismatch_list_done(&payments);
     return ERROR_OK;
 }
 
-/* Expired holds count as released already; this tidies the rows. The next round tries again. */
+/* What it removes counts no more already; this tidies the rows. The next round tries again. */
 static void sweep(struct app *app)
 {
-    if (ledger_service_sweep(app))
+    if (ledger_service_sweep(app) || user_service_sweep(app))
         return;
 }
 
@@ -416,6 +498,8 @@ int main(int argc, char **argv)
          .body = true, .start = grant},
         {"POST", "/api/ledger/holds", .access = ACCESS_SERVICE_HOLD, .idempotent = true,
          .body = true, .run = create_hold},
+        {"GET", "/api/ledger/holds/{id}", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_PUBLIC,
+         .run = get_hold},
         {"POST", "/api/ledger/holds/{id}/capture", .access = ACCESS_SERVICE_HOLD,
          .idempotent = true, .id = ROUTE_ID_PUBLIC, .body = true, .run = capture_hold},
         {"POST", "/api/ledger/holds/{id}/release", .access = ACCESS_SERVICE_HOLD,
@@ -426,6 +510,8 @@ int main(int argc, char **argv)
          .body = true, .body_max = BATCH_BODY_BYTES_MAX, .run = post_batch},
         {"GET", "/api/ledger/users/{id}", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
          .run = get_account},
+        {"GET", "/api/ledger/users/{id}/holds", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
+         .run = list_holds},
         {"GET", "/api/ledger/verify", .access = ACCESS_SERVICE_VERIFY, .run = verify},
     };
     static const struct handler HANDLER = {

@@ -9,8 +9,7 @@
 static enum error describe(struct response *response, enum error err)
 {
     if (err == ERROR_INVALID_FIELD)
-        return response_invalid(response, err, "event",
-                                "expected a notification of a payment or refund");
+        return response_invalid(response, err, "event", "expected the event of a notification");
     if (err == ERROR_INVALID_PARAMETER)
         return response_invalid(response, ERROR_INVALID_FIELD, "object",
                                 "expected an object with an id");
@@ -24,6 +23,8 @@ static void acknowledge(struct response *response, enum settlement settlement)
     json_member_boolean(json, "received", true);
     if (settlement == SETTLEMENT_KNOWN)
         json_member_boolean(json, "alreadyProcessed", true);
+    if (settlement == SETTLEMENT_IGNORED)
+        json_member_boolean(json, "ignored", true);
     json_end_object(json);
 }
 

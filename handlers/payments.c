@@ -9,14 +9,16 @@
 
 enum { PACKAGE_BYTES_MAX = 50 }; /* token_packages.name */
 
-static enum error read_order(const struct call *call, struct payment_order *ret_order)
+/* ret_order borrows url. */
+static enum error read_order(const struct call *call, struct web_url *url,
+                             struct payment_order *ret_order)
 {
     static const struct body_text_rule PACKAGE = {.name = "package", .bytes_max = BODY_BYTES_MAX};
     enum error err = body_text(call->body, &PACKAGE, &ret_order->package);
     if (!err && (ret_order->package.len == 0 || ret_order->package.len > PACKAGE_BYTES_MAX))
         err = ERROR_INVALID_PACKAGE;
     if (!err)
-        err = payment_form_return_url(call, &ret_order->return_url);
+        err = payment_form_return_url(call, url, &ret_order->return_url);
     if (!err)
         err = payment_form_receipt_email(call, &ret_order->receipt_email);
     return err;
@@ -25,15 +27,16 @@ static enum error read_order(const struct call *call, struct payment_order *ret_
 static enum error create(struct call *call)
 {
     struct payment_order order;
+    struct web_url url;
     struct payment_answer answer;
-    enum error err = read_order(call, &order);
+    enum error err = read_order(call, &url, &order);
     if (err)
         return err;
     order.key = &call->key;
     err = payment_service_create(call->app, &call->account, &order, &answer);
     if (err)
         return payment_form_failure(call->response, err);
-    payment_form_answer(call->response, &answer);
+    payment_form_answer(call->response, &answer, NULL);
     return ERROR_OK;
 }
 
@@ -105,7 +108,7 @@ static enum error list_payments(struct call *call)
         last.created_at = list.items[count - 1].created_at;
         last.id = list.items[count - 1].id;
     }
-    page_write_cursor(json, more ? &last : NULL);
+    page_write_cursor(json, &page, more ? &last : NULL);
     response_data_end(response);
     payment_list_done(&list);
     return ERROR_OK;
@@ -156,10 +159,10 @@ static enum error refund(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/payments", .access = ACCESS_ACCOUNT, .run = list_payments},
-        {"POST", "/api/payments/create", .access = ACCESS_ACCOUNT, .payments = true,
+        {"GET", "/api/payments", .access = ACCESS_PERSON, .run = list_payments},
+        {"POST", "/api/payments/create", .access = ACCESS_PERSON, .payments = true,
          .idempotent = true, .body = true, .run = create},
-        {"GET", "/api/payments/{id}", .access = ACCESS_ACCOUNT, .id = ROUTE_ID_PUBLIC,
+        {"GET", "/api/payments/{id}", .access = ACCESS_PERSON, .id = ROUTE_ID_PUBLIC,
          .run = get_payment},
         {"POST", "/api/payments/{id}/refund", .access = ACCESS_SERVICE_REFUND, .payments = true,
          .idempotent = true, .id = ROUTE_ID_PUBLIC, .body = true, .run = refund},

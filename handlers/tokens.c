@@ -99,22 +99,18 @@ static bool is_type(struct text word)
 enum { TYPE_SIZE = 32 };
 
 /* ret_filter borrows type. */
-static enum error read_filter(const struct call *call, char type[static TYPE_SIZE],
-                              struct transaction_filter *ret_filter)
+static enum error read_filter(const struct call *call, const struct page *page,
+                              char type[static TYPE_SIZE], struct transaction_filter *ret_filter)
 {
-    struct page page;
-    enum error err = page_read(call->request, call->response, &page);
-    if (err)
-        return err;
     *ret_filter = (struct transaction_filter){
-        .before_created_at = page.before.created_at,
-        .before_id = page.before.id,
-        .limit = page.limit + 1, /* one more tells whether there is a next page */
+        .before_created_at = page->before.created_at,
+        .before_id = page->before.id,
+        .limit = page->limit + 1, /* one more tells whether there is a next page */
         .from = INT64_MIN,
         .to = INT64_MAX,
     };
-    err = request_query(call->request, &(struct query_field){"type", type, TYPE_SIZE},
-                        &ret_filter->type);
+    enum error err = request_query(call->request, &(struct query_field){"type", type, TYPE_SIZE},
+                                   &ret_filter->type);
     if (err || (ret_filter->type.data && !is_type(ret_filter->type)))
         return response_invalid(call->response, ERROR_INVALID_PARAMETER, "type",
                                 "expected purchase, bonus, generation or refund");
@@ -129,12 +125,15 @@ static enum error list_transactions(struct call *call)
     struct transaction_filter filter;
     struct transaction_list list = {.count = 0};
     char type[TYPE_SIZE];
-    enum error err = read_filter(call, type, &filter);
+    struct page page;
+    enum error err = page_read(call->request, call->response, &page);
+    if (!err)
+        err = read_filter(call, &page, type, &filter);
     if (!err)
         err = token_service_transactions(call->app, &call->account, &filter, &list);
     if (err)
         return err;
-    entry_json_page(response_data(call->response, 200), "transactions", &list, filter.limit - 1);
+    entry_json_page(response_data(call->response, 200), "transactions", &list, &page);
     response_data_end(call->response);
     transaction_list_done(&list);
     return ERROR_OK;

@@ -1,6 +1,7 @@
 /* /api/usage: what the caller did today, and recording a download. */
 #include "endpoint/handler.h"
 #include "endpoint/idempotency.h"
+#include "endpoint/usage_limit.h"
 #include "services/usage_service.h"
 
 static enum error get_usage(struct call *call)
@@ -37,16 +38,13 @@ static enum error record_usage(struct call *call)
     const struct usage_order order = {action, call->request->client_address, &call->key};
     err = usage_service_record(call->app, &call->account, &order, &outcome);
     if (err == ERROR_RATE_LIMITED)
-        err = response_rate_limited(response, outcome.usage_limit,
-                                    usage_service_wait_seconds(&outcome));
+        err = usage_limit_refuse(response, &outcome);
     if (err)
         return err;
-    int remaining = outcome.usage_limit - outcome.used;
-    response_rate_limit(response, outcome.usage_limit, remaining,
-                        usage_service_wait_seconds(&outcome));
+    usage_limit_header(response, &outcome);
     idempotency_replayed(response, outcome.result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
-    json_member_int(json, "remaining", remaining);
+    json_member_int(json, "remaining", outcome.usage_limit - outcome.used);
     json_member_time(json, "resetAt", outcome.reset_at);
     response_data_end(response);
     return ERROR_OK;

@@ -37,7 +37,11 @@ static void write_account(struct json_writer *json, const struct user_profile *p
     json_begin_object(json);
     json_member_text(json, "plan", profile->subscription_plan);
     json_member_text(json, "status", profile->subscription_status);
+    json_member_string(json, "state", profile->has_grace_ends_at ? "past_due" : "active");
     write_optional_time(json, "periodEnd", profile->has_period_end, profile->period_end);
+    write_optional_time(json, "nextAttemptAt", profile->has_next_attempt_at,
+                        profile->next_attempt_at);
+    write_optional_time(json, "graceEndsAt", profile->has_grace_ends_at, profile->grace_ends_at);
     json_end_object(json);
 }
 
@@ -124,6 +128,17 @@ static bool end_line(struct export_stream *stream, struct json_writer *json)
     return response_stream_flush(stream->response);
 }
 
+/* What an erasure would not remove, said beforehand. */
+static bool export_kept(void *context, const struct user_export *user)
+{
+    struct json_writer json = begin_line(context, "kept_after_erasure");
+    json_member_string(&json, "what",
+                       "a keyed digest (HMAC-SHA256) of each identity, so that bonuses, free "
+                       "generations and limits are once a person; and the ledger, without a name");
+    json_member_int(&json, "identityDigestDays", user->digest_days);
+    return end_line(context, &json);
+}
+
 static bool export_user(void *context, const struct user_export *user)
 {
     struct json_writer json = begin_line(context, "user");
@@ -145,7 +160,9 @@ static bool export_user(void *context, const struct user_export *user)
     json_member_int(&json, "held", user->held);
     if (user->has_last_bonus_date)
         json_member_date(&json, "lastBonusDate", user->last_bonus_date);
-    return end_line(context, &json);
+    json_member_boolean(&json, "welcomeBonus", user->welcome);
+    write_optional_time(&json, "usedBefore", user->has_used_before, user->used_before);
+    return end_line(context, &json) && export_kept(context, user);
 }
 
 static bool export_identity(void *context, const struct user_identity *identity)
@@ -259,6 +276,19 @@ static bool export_usage(void *context, const struct usage_entry *entry)
     return end_line(context, &json);
 }
 
+static bool export_hold(void *context, const struct hold_entry *hold)
+{
+    struct json_writer json = begin_line(context, "hold");
+    json_member_uuid(&json, "id", &hold->id);
+    json_member_int(&json, "amount", hold->amount);
+    json_member_text(&json, "status", hold->status);
+    json_member_text(&json, "description", hold->description);
+    json_member_time(&json, "expiresAt", hold->expires_at);
+    json_member_time(&json, "createdAt", hold->created_at);
+    write_optional_time(&json, "settledAt", hold->has_settled_at, hold->settled_at);
+    return end_line(context, &json);
+}
+
 static enum error export_all(struct call *call)
 {
     struct export_stream stream = {.response = call->response};
@@ -272,6 +302,7 @@ static enum error export_all(struct call *call)
         .generation = export_generation,
         .upload = export_upload,
         .transaction = export_transaction,
+        .hold = export_hold,
         .usage = export_usage,
     };
     enum error err = user_service_export(call->app, &call->account, &sink);
@@ -312,12 +343,12 @@ static enum error link_device(struct call *call)
 int main(int argc, char **argv)
 {
     static const struct route ROUTES[] = {
-        {"GET", "/api/user", .access = ACCESS_ACCOUNT, .run = get_profile},
-        {"DELETE", "/api/user", .access = ACCESS_ACCOUNT, .run = erase},
+        {"GET", "/api/user", .access = ACCESS_PERSON, .run = get_profile},
+        {"DELETE", "/api/user", .access = ACCESS_PERSON, .run = erase},
         {"POST", "/api/user/link", .access = ACCESS_CLERK, .run = link_device},
         {"GET", "/api/user/stats", .access = ACCESS_ACCOUNT, .run = get_stats},
         {"GET", "/api/stats", .access = ACCESS_ACCOUNT, .run = get_stats},
-        {"GET", "/api/user/export", .access = ACCESS_ACCOUNT, .run = export_all},
+        {"GET", "/api/user/export", .access = ACCESS_PERSON, .run = export_all},
     };
     static const struct handler HANDLER = {
         .name = "user",

@@ -54,16 +54,20 @@ print_handler_environment() {
     done
 }
 
+# settle_secret NAME BYTES: what was given, else what was made at an earlier run, else a new one.
+settle_secret() {
+    [ -z "${!1-}" ] || return 0
+    printf -v "$1" %s "$(sed -n "s/^$1=//p" "$STATE_DIR/secrets")"
+    [ -z "${!1}" ] || return 0
+    printf -v "$1" %s "$(openssl rand -hex "$2")"
+    printf '%s=%s\n' "$1" "${!1}" >>"$STATE_DIR/secrets"
+}
+
 write_handler_environment() {
     touch "$STATE_DIR/secrets"
     chmod 600 "$STATE_DIR/secrets"
-    if [ -z "${DB_INIT_SECRET-}" ]; then
-        DB_INIT_SECRET=$(sed -n 's/^DB_INIT_SECRET=//p' "$STATE_DIR/secrets")
-        if [ -z "$DB_INIT_SECRET" ]; then
-            DB_INIT_SECRET=$(openssl rand -hex 24)
-            printf 'DB_INIT_SECRET=%s\n' "$DB_INIT_SECRET" >>"$STATE_DIR/secrets"
-        fi
-    fi
+    settle_secret DB_INIT_SECRET 24
+    settle_secret IDENTITY_DIGEST_KEY 32
     if [ "$EMBEDDED" = yes ]; then
         : "${POSTGRES_URL_NON_POOLING:=${POSTGRES_URL/dreamlens@/dreamlens_owner@}}"
     fi

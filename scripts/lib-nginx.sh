@@ -66,7 +66,8 @@ cors_map() {
     echo 'map $http_origin $cors_origin {'
     echo '    default "";'
     # The pattern, then the origin itself.
-    listed_origins | sed -e 'h' -e 's/[].+[]/\\&/g' -e 's/.*/    ~^&$/' -e 'G' -e 's/\n/ /' -e 's/$/;/'
+    listed_origins | sed -e 'h' -e 's/[].+[]/\\&/g' -e 's/.*/    ~^&$/' \
+        -e 'G' -e 's/\n/ /' -e 's/$/;/'
     echo '}'
 }
 
@@ -150,7 +151,8 @@ read_nginx_problem() {
     lines=$(as_run_user tail -c "+$(($1 + 1))" "$RUN_DIR/logs/nginx-error.log" 2>/dev/null |
         grep -a '\[emerg\]') || true
     [[ $lines != *'failed (98:'* || $lines == *'still could not bind'* ]] || return 0
-    NGINX_PROBLEM=$(head -n 1 <<<"$lines" | sed -e 's/^.*\[emerg\] [0-9#]*: *//' -e 's/ in [^ ]*$//')
+    NGINX_PROBLEM=$(head -n 1 <<<"$lines" |
+        sed -e 's/^.*\[emerg\] [0-9#]*: *//' -e 's/ in [^ ]*$//')
 }
 
 # await_generation GENERATION BYTES: waits until nginx serves it; else says why in NGINX_PROBLEM.

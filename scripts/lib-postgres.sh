@@ -12,7 +12,7 @@ postgres_settings() {
     cat <<SETTINGS
 listen_addresses = ''
 unix_socket_directories = '$RUN_DIR/postgres/socket'
-max_connections = 100
+max_connections = 150
 # A batch of the ledger takes a lock for each of its keys.
 max_locks_per_transaction = 256
 shared_buffers = ${buffers_mb}MB
@@ -45,21 +45,23 @@ postgres_psql() {
         -U postgres -d postgres "$@"
 }
 
-# A PostgreSQL that runs takes up what it can. It is asked what it thinks of the new file first: like
-# nginx it would keep its old settings and tell its log alone.
+# A PostgreSQL that runs takes up what it can. It is asked first whether it accepts the new file:
+# like nginx it would keep its old settings and tell its log alone.
 reload_postgres() { # reload_postgres OLD_SETTINGS
     local log=$RUN_DIR/logs/postgres.log wrong pending
     # A value that needs a restart is an error to this view as well, and told apart by its context.
     local errors="FROM pg_file_settings f LEFT JOIN pg_settings s USING (name)
         WHERE f.sourcefile LIKE '%/dreamlens.conf' AND f.error IS NOT NULL"
-    wrong=$(postgres_psql -Atc "SELECT string_agg(coalesce(name || ' = ' || f.setting || ': ', '') ||
-        f.error, ', ') $errors AND s.context IS DISTINCT FROM 'postmaster'") ||
+    wrong=$(postgres_psql -Atc "SELECT string_agg(
+        coalesce(name || ' = ' || f.setting || ': ', '') || f.error, ', ')
+        $errors AND s.context IS DISTINCT FROM 'postmaster'") ||
         fail "$log" 'PostgreSQL runs and does not answer'
     if [ -n "$wrong" ]; then
         as_run_user sh -c 'cat >"$1"' sh "$RUN_DIR/postgres/data/dreamlens.conf" <<<"$1"
         die "PostgreSQL refuses its configuration: $wrong"
     fi
-    pending=$(postgres_psql -Atc "SELECT string_agg(name, ', ') $errors AND s.context = 'postmaster'")
+    pending=$(postgres_psql -Atc "SELECT string_agg(name, ', ')
+        $errors AND s.context = 'postmaster'")
     postgres_psql -Atc 'SELECT pg_reload_conf()' >/dev/null ||
         fail "$log" 'PostgreSQL does not take up its configuration'
     step "PostgreSQL runs already${pending:+; scripts/down and scripts/up change $pending}"

@@ -23,9 +23,9 @@ listed_origins() {
 }
 
 check_origins() {
-    local origin
+    local origin host='(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)'
     while IFS= read -r origin; do
-        [[ -z $origin || $origin =~ ^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?$ ]] ||
+        [[ -z $origin || $origin =~ ^[a-z][a-z0-9+.-]*://$host(:[0-9]{1,5})?$ ]] ||
             die "ALLOWED_ORIGINS: $origin: expected an origin such as https://app.example"
     done < <(listed_origins)
 }

@@ -20,8 +20,8 @@ fail() { # fail LOG MESSAGE
     die "$2"
 }
 
-# Executables, environment and configuration that did not come up make way for those that ran before, for the
-# processes still to be started and so that the next run sees the difference again.
+# Executables, environment and configuration that did not come up make way for those that ran
+# before: for the processes still to be started, and so that the next run sees the difference again.
 put_back() {
     local old
     for old in "$RUN_DIR"/bin/*.old "$RUN_DIR"/handlers.env.old; do

@@ -1,6 +1,15 @@
 -- The tables of the DreamLens database, as the migrations make them. scripts/print-schema prints
 -- them from a database that was just bootstrapped, and a test compares them. Never edit this file:
--- change sql/migrations, which also say what each column is for. The functions are in sql/functions.
+-- change sql/migrations, which also say what each column is for. Functions are in sql/functions.
+
+CREATE TABLE address_uses (
+    network inet NOT NULL,
+    action text NOT NULL,
+    used_at timestamp NOT NULL,
+    CONSTRAINT address_uses_pkey PRIMARY KEY (network, action, used_at),
+    CONSTRAINT address_uses_action_check CHECK (action = ANY (ARRAY['welcome'::text, 'generation'::text]))
+);
+CREATE INDEX address_uses_used_at_idx ON address_uses USING btree (used_at);
 
 CREATE TABLE app_settings (
     name text NOT NULL,
@@ -8,6 +17,16 @@ CREATE TABLE app_settings (
     description text NOT NULL,
     CONSTRAINT app_settings_pkey PRIMARY KEY (name)
 );
+
+CREATE TABLE erased_identities (
+    digest text NOT NULL,
+    erased_at timestamp NOT NULL,
+    last_bonus_date date,
+    last_used_at timestamp,
+    CONSTRAINT erased_identities_pkey PRIMARY KEY (digest)
+);
+CREATE INDEX erased_identities_erased_at_idx ON erased_identities USING btree (erased_at);
+CREATE INDEX erased_identities_recent_idx ON erased_identities USING btree (erased_at) WHERE ((last_bonus_date IS NOT NULL) OR (last_used_at IS NOT NULL));
 
 CREATE TABLE generations (
     id uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -97,6 +116,8 @@ CREATE TABLE payments (
     repeated boolean NOT NULL DEFAULT false,
     next_check_at timestamp,
     succeeded_at timestamp,
+    renews boolean NOT NULL DEFAULT true,
+    credit_days integer NOT NULL DEFAULT 0,
     CONSTRAINT payments_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT payments_purpose_check CHECK (purpose = ANY (ARRAY['tokens'::text, 'subscription'::text, 'renewal'::text])),
     CONSTRAINT payments_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT,
@@ -160,6 +181,8 @@ CREATE TABLE subscriptions (
     period_anchor timestamp,
     period_months integer NOT NULL DEFAULT 0,
     next_check_at timestamp,
+    grace_until timestamp,
+    paid_amount numeric(10,2) NOT NULL DEFAULT 0,
     CONSTRAINT subscriptions_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT subscriptions_status_check CHECK (status::text = ANY (ARRAY['active'::varchar, 'cancelled'::varchar, 'expired'::varchar]::text[])),
     CONSTRAINT subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE RESTRICT
@@ -189,6 +212,7 @@ CREATE TABLE token_holds (
     CONSTRAINT token_holds_status_check CHECK (status = ANY (ARRAY['pending'::text, 'captured'::text, 'released'::text]))
 );
 CREATE INDEX token_holds_expiry_idx ON token_holds USING btree (expires_at) WHERE (status = 'pending'::text);
+CREATE INDEX token_holds_list_idx ON token_holds USING btree (user_id, created_at DESC, id DESC);
 CREATE INDEX token_holds_pending_idx ON token_holds USING btree (user_id, expires_at) WHERE (status = 'pending'::text);
 
 CREATE TABLE token_packages (
@@ -232,7 +256,6 @@ CREATE TABLE usage_logs (
     CONSTRAINT usage_logs_pkey PRIMARY KEY (user_id, id),
     CONSTRAINT usage_logs_action_check CHECK (action::text = ANY (ARRAY['generation'::varchar, 'download'::varchar]::text[]))
 );
-CREATE INDEX usage_logs_address_idx ON usage_logs USING btree (ip_address, created_at) WHERE ((action)::text = 'generation'::text);
 CREATE INDEX usage_logs_window_idx ON usage_logs USING btree (user_id, action, created_at);
 
 CREATE TABLE user_identities (
@@ -288,6 +311,8 @@ CREATE TABLE users (
     vk_id varchar(255),
     yandex_id varchar(255),
     password_hash text,
+    welcome boolean NOT NULL DEFAULT true,
+    used_before timestamp,
     CONSTRAINT users_pkey PRIMARY KEY (id),
     CONSTRAINT users_clerk_id_key UNIQUE (clerk_id),
     CONSTRAINT users_device_id_key UNIQUE (device_id),

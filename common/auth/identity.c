@@ -173,6 +173,11 @@ enum error identity_read(const struct identity_headers *headers, struct clerk *c
     return token.data ? from_token(token, clerk, ret_identity) : ERROR_UNAUTHORIZED;
 }
 
+struct text identity_prefix(enum identity_kind kind)
+{
+    return text_from(PREFIXES[kind]);
+}
+
 struct text identity_subject(const struct identity *identity)
 {
     size_t prefix = strlen(PREFIXES[identity->kind]);
@@ -182,4 +187,11 @@ struct text identity_subject(const struct identity *identity)
 struct text identity_key(const struct identity *identity)
 {
     return (struct text){identity->key, identity->key_len};
+}
+
+void identity_digest(struct text secret, struct text key, char ret_digest[static DIGEST_TEXT_SIZE])
+{
+    unsigned char digest[DIGEST_BYTES];
+    digest_hmac_sha256(secret, key, digest);
+    digest_format(digest, ret_digest);
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "auth/origin.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
@@ -51,8 +52,17 @@ struct text identity_service_key(struct text authorization);
 /* The identity of a device id by itself, as X-Device-Id carries one. ERROR_UNAUTHORIZED: bad id. */
 enum error identity_from_device(struct text device_id, struct identity *ret_identity) MUST_CHECK;
 
+/* What the keys of a kind begin with: "clerk:". */
+struct text identity_prefix(enum identity_kind kind);
+
 /* The identity without its kind: the device id, or the Clerk user id. Borrowed from identity. */
 struct text identity_subject(const struct identity *identity);
+
+/*
+ * What is kept of an identity after an erasure: its HMAC-SHA256 with the instance's secret, in
+ * hexadecimal. key: as identity_key.
+ */
+void identity_digest(struct text secret, struct text key, char ret_digest[static DIGEST_TEXT_SIZE]);
 
 /* The whole key, borrowed from identity. */
 struct text identity_key(const struct identity *identity);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/text.h"
@@ -60,8 +61,15 @@ enum error config_load(struct config *ret_config, char problem[static 256])
         if (!value || !value[0])
             value = rule->fallback;
         switch (rule->kind) {
-        case KIND_TEXT:
         case KIND_SECRET:
+            if (value[0] && strlen(value) < (size_t)rule->least) {
+                snprintf(problem, 256, "%s: expected at least %ld characters", rule->variable,
+                         rule->least);
+                return ERROR_NOT_CONFIGURED;
+            }
+            *(const char **)field = value;
+            break;
+        case KIND_TEXT:
             *(const char **)field = value;
             break;
         case KIND_NUMBER:

@@ -14,9 +14,9 @@
 #include "base/error.h"
 
 /*
- * Kinds: TEXT (any text), SECRET (text that is never logged), NUMBER (whole, least to most),
- * CHOICE (one of a comma list). Columns: kind, field, variable, default, least, most, choices.
- * An empty value counts as not set. A default of "" means none.
+ * Kinds: TEXT (any text), SECRET (of at least that many bytes, never logged), NUMBER (whole, least
+ * to most), CHOICE (one of a comma list). Columns: kind, field, variable, default, least, most,
+ * choices. An empty value counts as not set. A default of "" means none.
  */
 /* clang-format off */
 #define CONFIG_TABLE(X) \
@@ -24,6 +24,7 @@
     X(SECRET, database_url, "DATABASE_URL", "", 0, 0, "") \
     X(SECRET, postgres_url_non_pooling, "POSTGRES_URL_NON_POOLING", "", 0, 0, "") \
     X(SECRET, db_init_secret, "DB_INIT_SECRET", "", 0, 0, "") \
+    X(SECRET, identity_digest_key, "IDENTITY_DIGEST_KEY", "", 32, 0, "") \
     X(TEXT, clerk_jwt_key, "CLERK_JWT_KEY", "", 0, 0, "") \
     X(TEXT, clerk_jwks_url, "CLERK_JWKS_URL", "", 0, 0, "") \
     X(TEXT, clerk_issuer, "CLERK_ISSUER", "", 0, 0, "") \

@@ -40,6 +40,8 @@
       "A request from this site is not allowed", \
       "A change by cookie needs an Origin that is allowed, or that of the address asked; " \
       "Authorization: Bearer needs none") \
+    X(SIGN_IN_REQUIRED, 403, "sign_in_required", "Войдите в аккаунт", "Sign in first", \
+      "The device is linked to an account; send its session token") \
     X(UNSUPPORTED_MEDIA_TYPE, 415, "unsupported_media_type", "Тип данных не поддерживается", \
       "Unsupported media type", "Send Content-Type: application/json") \
     X(NOT_FOUND, 404, "not_found", "Не найдено", "Not found", \
@@ -48,6 +50,8 @@
       "Method not allowed", "The Allow header lists the methods of this path") \
     X(BODY_TOO_LARGE, 413, "body_too_large", "Слишком большой запрос", "Request too large", \
       "Send a smaller body") \
+    X(UNSUPPORTED_ENCODING, 415, "unsupported_encoding", "Сжатые запросы не поддерживаются", \
+      "Unsupported Content-Encoding", "Send the body as it is, without Content-Encoding") \
     X(MALFORMED_JSON, 400, "malformed_json", "Некорректный JSON", "Malformed JSON", \
       "Expected one JSON object in UTF-8") \
     X(INVALID_FIELD, 400, "invalid_field", "Некорректное значение поля", "Invalid field", \
@@ -71,6 +75,9 @@
       "The hold is not pending", "It was captured, released or has expired") \
     X(ALREADY_REVERSED, 409, "already_reversed", "Операция уже отменена", \
       "The entry was already reversed", "An entry is reversed once") \
+    X(PAYMENT_ENTRY, 409, "payment_entry", "Операция относится к платежу", \
+      "The entry belongs to a payment", \
+      "Its tokens are taken back by a refund: POST /api/payments/{id}/refund") \
     X(BALANCE_LIMIT, 422, "balance_limit", "Превышен предел баланса", \
       "The balance would pass its limit", "A balance is at most 2147483647 tokens") \
     X(BATCH_TOO_LARGE, 413, "batch_too_large", "Слишком много операций", \
@@ -86,6 +93,9 @@
       "Send package as one of the packages that are sold") \
     X(SUBSCRIPTION_ACTIVE, 409, "subscription_active", "Подписка уже активна", \
       "The subscription is active already", "It is renewed by itself; DELETE ends it") \
+    X(SAVING_NOT_ALLOWED, 422, "saving_not_allowed", "Подписка с продлением недоступна", \
+      "A subscription that renews is not available", \
+      "The provider may not save how it is paid; send renews false to buy one month") \
     X(PAYMENT_NOT_PAID, 409, "payment_not_paid", "Платёж не оплачен", \
       "The payment was not paid", "Only a payment that succeeded can be refunded") \
     X(REFUND_EXCEEDS_PAYMENT, 422, "refund_exceeds_payment", \
@@ -97,6 +107,9 @@
     X(PAYMENT_PROVIDER_UNAVAILABLE, 502, "payment_provider_unavailable", \
       "Платёжная система недоступна", "The payment provider is unavailable", \
       "Try again with the same Idempotency-Key; nothing is charged twice") \
+    X(PAYMENT_REFUSED, 422, "payment_refused", "Платёжная система отклонила запрос", \
+      "The payment provider refused the request", \
+      "It would be refused again and nothing was charged; the operator finds why in the log") \
     X(PAYMENT_UNCONFIRMED, 503, "payment_unconfirmed", "Платёж пока не подтверждён", \
       "The payment could not be confirmed yet", \
       "The provider could not be asked; send the notification again") \

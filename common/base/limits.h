@@ -21,7 +21,7 @@ enum {
     JSON_DEPTH_MAX = 16,              /* the deepest documented body has 4 levels */
     PAGE_ITEMS_MAX = 100,             /* openapi.yaml: limit */
     PAGE_ITEMS_DEFAULT = 50,
-    CURSOR_BYTES_MAX = 64,  /* 29 bytes in base64url are 39 characters */
+    CURSOR_BYTES_MAX = 64,  /* 33 bytes in base64url are 44 characters */
     EXPORT_PAGE_ROWS = 500, /* x 16 KiB of prompt at most = 8 MiB for one page */
 
     /* Serving. */
@@ -57,6 +57,7 @@ enum {
     HOLD_SECONDS_MAX = 86400, /* openapi.yaml: a day */
     SWEEP_INTERVAL_MS = 5000,
     SWEEP_ACCOUNTS_MAX = 500,     /* a sweep: some 100 ms of locks, one account at a time */
+    PERSON_SWEEP_ROWS_MAX = 2000, /* of each kind, every SWEEP_INTERVAL_MS: 400 a second */
     VERIFY_MISMATCHES_MAX = 1000, /* sql/queries/ledger_verify.sql */
 
     /* Payments. */
@@ -91,7 +92,12 @@ enum {
     PROMPT_BYTES_MAX = 40 * KIB,   /* 10,000 characters of up to 4 bytes */
     PROMPT_CHARACTERS_MAX = 10000, /* openapi.yaml: userPrompt, which it comes from */
     TREND_CHARACTERS_MAX = 50,
-    ADDRESS_BYTES_MAX = 45, /* the longest text form of an IPv6 address */
+    /*
+     * A field counts decoded. In a body a byte takes up to 6 bytes (\u0041), a character up to 12
+     * (a surrogate pair): prompt 120,000, image URL 49,152, trend 600, and the names: 169,800.
+     */
+    GENERATION_BODY_BYTES_MAX = 192 * KIB, /* nginx/routes/generations.conf says the same */
+    ADDRESS_BYTES_MAX = 45,                /* the longest text form of an IPv6 address */
 
     /* Database. */
     PARAMS_MAX = 16,
@@ -126,6 +132,9 @@ enum {
 _Static_assert((int)PAGE_ITEMS_DEFAULT <= (int)PAGE_ITEMS_MAX, "default page fits the cap");
 _Static_assert((int)IDENTITY_BYTES_MAX >= (int)DEVICE_ID_BYTES_MAX + (int)sizeof("device:"),
                "an identity holds every device id");
-_Static_assert((int)PROMPT_BYTES_MAX < (int)BODY_BYTES_MAX, "a full prompt fits a body");
+_Static_assert(12 * ((int)PROMPT_CHARACTERS_MAX + (int)TREND_CHARACTERS_MAX) +
+                       6 * (int)IMAGE_URL_BYTES_MAX + 1024 <=
+                   (int)GENERATION_BODY_BYTES_MAX,
+               "the longest fields fit a body, however they are escaped");
 _Static_assert(3 * (int)LOG_TEXT_BYTES_MAX < (int)LOG_LINE_BYTES_MAX, "three long values fit");
 _Static_assert(((int)CACHE_BUCKETS & ((int)CACHE_BUCKETS - 1)) == 0, "a mask picks the bucket");

@@ -109,12 +109,6 @@ void database_close(struct database *database)
     free(database);
 }
 
-void database_read_stats(struct database *database, struct database_stats *ret_stats)
-{
-    pool_count(database->pool, &ret_stats->connections, &ret_stats->idle);
-    ret_stats->size_max = (size_t)database->options.config->db_pool_size;
-}
-
 /* With bootstrap_lock held. */
 static enum error bootstrap_locked(struct database *database, struct bootstrap_report *ret_report)
 {
@@ -310,7 +304,7 @@ static enum error run_until_settled(struct execution *execution)
     }
 }
 
-/* The architecture's trackExecutionTime('db.query') and its warning above SLOW_QUERY_MS. */
+/* Measures the statement, and warns when it took longer than SLOW_QUERY_MS. */
 static void observe(const struct execution *execution, int64_t duration_us)
 {
     struct database *database = execution->database;

@@ -78,9 +78,3 @@ struct bootstrap_report {
  */
 enum error database_bootstrap(struct database *database,
                               struct bootstrap_report *ret_report) MUST_CHECK;
-
-/* Sockets and counts for the health check. */
-struct database_stats {
-    size_t connections, idle, size_max;
-};
-void database_read_stats(struct database *database, struct database_stats *ret_stats);

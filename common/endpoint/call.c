@@ -40,6 +40,18 @@ static enum error resolve(struct call *call)
     return err;
 }
 
+/* RFC 9110, section 11.6.1. None of these makes a browser ask for a password. */
+static const char *challenge_of(enum access access)
+{
+    if (access == ACCESS_ACCOUNT)
+        return "Bearer realm=\"DreamLens\", Device realm=\"DreamLens\"";
+    if (access == ACCESS_CLERK)
+        return "Bearer realm=\"DreamLens\"";
+    if (access == ACCESS_INIT_SECRET)
+        return "Secret realm=\"DreamLens\"";
+    return access >= ACCESS_SERVICE_SPEND ? "Service realm=\"DreamLens\"" : NULL;
+}
+
 static void init(struct call *call, struct app *app, struct exchange *exchange)
 {
     const struct route *route = exchange->entry->context;
@@ -50,6 +62,7 @@ static void init(struct call *call, struct app *app, struct exchange *exchange)
         .route = route,
         .exchange = exchange,
     };
+    call->response->challenge = challenge_of(route->access);
     call->response->cache_control = route->cache_control       ? route->cache_control
                                     : route_is_personal(route) ? "no-store"
                                                                : NULL;

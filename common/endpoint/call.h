@@ -15,7 +15,7 @@ struct call {
     struct request *request;
     struct response *response;
     const struct route *route;
-    struct account account;        /* of ACCESS_ACCOUNT and ACCESS_CLERK */
+    struct account account;        /* of ACCESS_ACCOUNT, _PERSON, _CLERK */
     struct service_caller service; /* of ACCESS_SERVICE_... */
     struct operation_key key;      /* of .idempotent; key.key is absent without the header */
     struct uuid user_id;           /* of .id */

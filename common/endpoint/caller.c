@@ -9,6 +9,7 @@ static enum error resolve_account(struct call *call)
 {
     struct identity identity;
     struct identity device;
+    call->account.client_address = call->request->client_address;
     enum error err = request_identity(call->request, call->app, &identity);
     if (!err && call->route->access == ACCESS_CLERK && identity.kind != IDENTITY_CLERK)
         err = ERROR_UNAUTHORIZED;
@@ -18,6 +19,15 @@ static enum error resolve_account(struct call *call)
         identity_from_device(request_param(call->request, "HTTP_X_DEVICE_ID"), &device))
         return err;
     return link_service_link_quietly(call->app, &call->account, &device);
+}
+
+static enum error resolve_person(struct call *call)
+{
+    bool needs_sign_in = false;
+    enum error err = resolve_account(call);
+    if (!err)
+        err = account_service_needs_sign_in(call->app, &call->account, &needs_sign_in);
+    return !err && needs_sign_in ? ERROR_SIGN_IN_REQUIRED : err;
 }
 
 static enum error resolve_service(struct call *call)
@@ -80,6 +90,8 @@ enum error caller_resolve(struct call *call)
     case ACCESS_ACCOUNT:
     case ACCESS_CLERK:
         return resolve_account(call);
+    case ACCESS_PERSON:
+        return resolve_person(call);
     case ACCESS_INIT_SECRET:
         return check_init_secret(call);
     case ACCESS_PROVIDER:

@@ -17,10 +17,11 @@ static void write_entry(struct json_writer *json, const struct transaction *entr
 }
 
 void entry_json_page(struct json_writer *json, const char *name,
-                     const struct transaction_list *list, int32_t limit)
+                     const struct transaction_list *list, const struct page *page)
 {
-    bool more = list->count > (size_t)limit;
-    size_t count = more ? (size_t)limit : list->count;
+    size_t limit = (size_t)page->limit;
+    bool more = list->count > limit;
+    size_t count = more ? limit : list->count;
     json_key(json, name);
     json_begin_array(json);
     for (size_t i = 0; i < count; i++)
@@ -31,5 +32,5 @@ void entry_json_page(struct json_writer *json, const char *name,
         last.created_at = list->items[count - 1].created_at;
         last.id = list->items[count - 1].id;
     }
-    page_write_cursor(json, more ? &last : NULL);
+    page_write_cursor(json, page, more ? &last : NULL);
 }

@@ -7,7 +7,7 @@
 
 /*
  * Writes a page of entries as member name, then nextCursor. list: asked for with one row more than
- * limit, which tells whether there is a next page.
+ * page->limit, which tells whether there is a next page.
  */
 void entry_json_page(struct json_writer *json, const char *name,
-                     const struct transaction_list *list, int32_t limit);
+                     const struct transaction_list *list, const struct page *page);

@@ -46,6 +46,10 @@ enum error idempotency_read(const struct call *call, struct operation_key *ret_k
     *ret_key = (struct operation_key){.scope = scope_of(call), .key = key};
     if (!key.data)
         return ERROR_OK;
+    /* Two keys are two promises; joined by a proxy they are no key either. */
+    if (request_param_repeated(call->request, "HTTP_IDEMPOTENCY_KEY"))
+        return response_invalid(call->response, ERROR_INVALID_PARAMETER, "Idempotency-Key",
+                                "expected the header once");
     if (!is_visible(key))
         return response_invalid(call->response, ERROR_INVALID_PARAMETER, "Idempotency-Key",
                                 "expected 1 to 255 visible characters");

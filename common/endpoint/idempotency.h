@@ -4,12 +4,14 @@
  */
 #pragma once
 
+#include "base/operation.h"
 #include "endpoint/call.h"
 
 /*
  * Reads the header and hashes the request. The key belongs to who chose it: the account, or the
  * service that calls. Texts are borrowed from call. Without the header ret_key->key is absent.
- * ERROR_INVALID_PARAMETER for a malformed one.
+ * ERROR_INVALID_PARAMETER for a malformed one, or
+ * for two.
  */
 enum error idempotency_read(const struct call *call, struct operation_key *ret_key) MUST_CHECK;
 

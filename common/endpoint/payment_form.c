@@ -5,75 +5,29 @@
 #include "base/public_id.h"
 #include "endpoint/idempotency.h"
 
-/* Where the origin of a URL ends: at the first character that cannot be part of it. */
-static struct text origin_of(struct text url)
+static bool same_origin(struct text configured, const struct web_url *url)
 {
-    size_t len = text_starts_nocase(url, "https://") ? 8 : 7;
-    while (len < url.len && url.data[len] != '/' && url.data[len] != '?' && url.data[len] != '#')
-        len++;
-    return (struct text){url.data, len};
+    struct web_url own;
+    return web_url_parse(configured, &own) && text_equal(web_url_origin(&own), web_url_origin(url));
 }
 
-static bool is_host_and_port(struct text authority)
-{
-    for (size_t i = 0; i < authority.len; i++) {
-        char c = authority.data[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '-' || c == '.' || c == ':' || c == '[' || c == ']'))
-            return false;
-    }
-    return authority.len > 0 && authority.data[0] != ':';
-}
-
-/* Plain http leads to nobody but the host itself: a developer's browser. */
-static bool is_local(struct text authority)
-{
-    static const char LOCAL[] = "localhost";
-    size_t len = sizeof(LOCAL) - 1;
-    return text_starts_nocase(authority, LOCAL) &&
-           (authority.len == len || authority.data[len] == ':');
-}
-
-static bool is_return_url(struct text url)
-{
-    bool secure = text_starts_nocase(url, "https://");
-    if (!secure && !text_starts_nocase(url, "http://"))
-        return false;
-    for (size_t i = 0; i < url.len; i++)
-        if (url.data[i] <= 0x20 || url.data[i] >= 0x7F || url.data[i] == '\\' || url.data[i] == '"')
-            return false;
-    struct text origin = origin_of(url);
-    size_t scheme = secure ? 8 : 7;
-    struct text authority = {origin.data + scheme, origin.len - scheme};
-    return is_host_and_port(authority) && (secure || is_local(authority));
-}
-
-static struct text without_slash(struct text origin)
-{
-    while (origin.len > 0 && origin.data[origin.len - 1] == '/')
-        origin.len--;
-    return origin;
-}
-
-static bool is_listed(const char *origins, struct text origin)
+static bool is_listed(const char *origins, const struct web_url *url)
 {
     struct text rest = text_from(origins);
     struct text item;
     while (text_next_item(&rest, ',', &item))
-        if (item.len > 0 && text_equal(without_slash(item), origin))
+        if (same_origin(item, url))
             return true;
     return false;
 }
 
 /* Where nothing is configured, anywhere; else where the browsers or the default lead to. */
-static bool is_allowed(const struct config *config, struct text url)
+static bool is_allowed(const struct config *config, const struct web_url *url)
 {
-    struct text origin = origin_of(url);
     struct text fallback = text_from(config->payments_return_url);
     if (!config->allowed_origins[0] && fallback.len == 0)
         return true;
-    return is_listed(config->allowed_origins, origin) ||
-           (fallback.len > 0 && text_equal(origin_of(fallback), origin));
+    return is_listed(config->allowed_origins, url) || same_origin(fallback, url);
 }
 
 static struct text default_url(const struct config *config)
@@ -88,28 +42,31 @@ static struct text default_url(const struct config *config)
     return (struct text){NULL, 0};
 }
 
-enum error payment_form_return_url(const struct call *call, struct text *ret_url)
+static enum error invalid(const struct call *call, const char *expected)
+{
+    return response_invalid(call->response, ERROR_INVALID_FIELD, "returnUrl", expected);
+}
+
+enum error payment_form_return_url(const struct call *call, struct web_url *url,
+                                   struct text *ret_url)
 {
     static const struct body_text_rule RULE = {.name = "returnUrl", .bytes_max = URL_BYTES_MAX};
-    struct text url;
     const struct config *config = call->app->config;
-    struct response *response = call->response;
-    enum error err = body_text(call->body, &RULE, &url);
+    struct text given;
+    enum error err = body_text(call->body, &RULE, &given);
     if (err)
         return err;
-    if (!url.data) {
+    if (!given.data) {
         *ret_url = default_url(config);
-        return ret_url->data ? ERROR_OK
-                             : response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
-                                                "expected a URL: no default is configured");
+        return ret_url->data ? ERROR_OK : invalid(call, "expected a URL: no default is configured");
     }
-    if (!is_return_url(url))
-        return response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
-                                "expected an https URL without blanks");
+    /* Plain http leads to nobody but the host itself: a developer's browser. */
+    if (!web_url_parse(given, url) ||
+        (!url->secure && !text_equal(web_url_host(url), TEXT_LITERAL("localhost"))))
+        return invalid(call, "expected an https URL, without a name before the host");
     if (!is_allowed(config, url))
-        return response_invalid(response, ERROR_INVALID_FIELD, "returnUrl",
-                                "expected a URL of an origin that is allowed");
-    *ret_url = url;
+        return invalid(call, "expected a URL of an origin that is allowed");
+    *ret_url = web_url_href(url);
     return ERROR_OK;
 }
 
@@ -148,7 +105,8 @@ enum error payment_form_failure(struct response *response, enum error err)
                             "expected an e-mail address for the receipt: the account has none");
 }
 
-void payment_form_answer(struct response *response, const struct payment_answer *answer)
+void payment_form_answer(struct response *response, const struct payment_answer *answer,
+                         const int32_t *credit_days)
 {
     char id[PUBLIC_ID_SIZE];
     public_id_format(&answer->user_id, &answer->id, id);
@@ -160,5 +118,7 @@ void payment_form_answer(struct response *response, const struct payment_answer 
     else
         json_member_null(json, "confirmationUrl");
     json_member_string(json, "status", answer->status);
+    if (credit_days)
+        json_member_int(json, "creditDays", *credit_days);
     response_data_end(response);
 }

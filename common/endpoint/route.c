@@ -6,6 +6,7 @@
 static const char *const ACCESS_NAMES[ACCESS_COUNT] = {[ACCESS_UNDECLARED] = "undeclared",
                                                        [ACCESS_PUBLIC] = "public",
                                                        [ACCESS_ACCOUNT] = "account",
+                                                       [ACCESS_PERSON] = "person",
                                                        [ACCESS_CLERK] = "clerk",
                                                        [ACCESS_INIT_SECRET] = "init-secret",
                                                        [ACCESS_PROVIDER] = "provider",
@@ -18,7 +19,8 @@ static const char *const ACCESS_NAMES[ACCESS_COUNT] = {[ACCESS_UNDECLARED] = "un
 /* Somebody to whom a key can belong. */
 static bool has_caller(enum access access)
 {
-    return access == ACCESS_ACCOUNT || access == ACCESS_CLERK || access >= ACCESS_SERVICE_SPEND;
+    return access == ACCESS_ACCOUNT || access == ACCESS_PERSON || access == ACCESS_CLERK ||
+           access >= ACCESS_SERVICE_SPEND;
 }
 
 const char *route_problem(const struct route *route)

@@ -28,6 +28,9 @@ enum access {
     /* A device or a Clerk account, which is opened by its first request, in call->account. A device
      * that comes along with a Clerk account (X-Device-Id) is linked to it. */
     ACCESS_ACCOUNT,
+    /* The same, and not a device that is linked to a Clerk account and comes without the session:
+     * for what shows or changes the person (403 sign_in_required). */
+    ACCESS_PERSON,
     /* A Clerk account alone; what comes along is not linked, for the route that links. */
     ACCESS_CLERK,
     ACCESS_INIT_SECRET, /* who knows DB_INIT_SECRET */

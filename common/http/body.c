@@ -182,6 +182,18 @@ enum error body_int(const struct body *body, const struct body_int_rule *rule, i
     return ERROR_OK;
 }
 
+enum error body_boolean(const struct body *body, const char *name, bool *ret_value)
+{
+    struct json_object *value = NULL;
+    if (!json_object_object_get_ex(body->root, name, &value) || !value)
+        return ERROR_OK;
+    if (!json_object_is_type(value, json_type_boolean))
+        return response_invalid(body->response, ERROR_INVALID_FIELD, name,
+                                "expected true or false");
+    *ret_value = json_object_get_boolean(value);
+    return ERROR_OK;
+}
+
 enum error body_array(const struct body *body, const char *name, size_t *ret_count)
 {
     struct json_object *value = NULL;

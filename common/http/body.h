@@ -48,6 +48,9 @@ struct body_int_rule {
 enum error body_int(const struct body *body, const struct body_int_rule *rule, int64_t *ret_value,
                     bool *ret_there) MUST_CHECK;
 
+/* true or false; ret_value is untouched when it is missing or null. ERROR_INVALID_FIELD. */
+enum error body_boolean(const struct body *body, const char *name, bool *ret_value) MUST_CHECK;
+
 /* The length of an array member; ERROR_INVALID_FIELD when it is none. */
 enum error body_array(const struct body *body, const char *name, size_t *ret_count) MUST_CHECK;
 

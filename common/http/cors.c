@@ -23,7 +23,9 @@ void cors_apply(const char *allowed_origins, const struct request *request,
     response_header(response, "Access-Control-Allow-Origin", origin);
     response_header(response, "Access-Control-Allow-Credentials", "true");
     response_header(response, "Access-Control-Expose-Headers",
-                    "X-Request-Id, Retry-After, RateLimit, Idempotency-Replayed");
+                    "Content-Disposition, Idempotency-Replayed, RateLimit, RateLimit-Limit, "
+                    "RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, "
+                    "WWW-Authenticate, X-Request-Id");
 }
 
 void cors_preflight(const char *allowed_origins, const struct request *request, const char *methods,
@@ -34,7 +36,8 @@ void cors_preflight(const char *allowed_origins, const struct request *request, 
     if (listed_origin(allowed_origins, request, origin)) {
         response_header(response, "Access-Control-Allow-Methods", methods);
         response_header(response, "Access-Control-Allow-Headers",
-                        "Authorization, Content-Type, Idempotency-Key, X-Device-Id, Prefer");
+                        "Authorization, Cache-Control, Content-Type, Idempotency-Key, Prefer, "
+                        "X-Device-Id, baggage, sentry-trace, traceparent, tracestate");
         response_header(response, "Access-Control-Max-Age", "86400");
     }
     response_empty(response, 204);

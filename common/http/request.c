@@ -21,6 +21,12 @@ struct text request_param(const struct request *request, const char *name)
     return text_from(request->transport->param(request->transport->context, name));
 }
 
+bool request_param_repeated(const struct request *request, const char *name)
+{
+    const struct transport *transport = request->transport;
+    return transport->param_repeated && transport->param_repeated(transport->context, name);
+}
+
 /* The weight of one language range of Accept-Language in thousandths (RFC 9110, section 12.5.4). */
 static int language_weight(struct text item)
 {

@@ -45,6 +45,9 @@ enum error request_read_body(struct request *request, size_t body_max) MUST_CHEC
 /* A parameter such as "HTTP_ORIGIN"; absent when it did not come. */
 struct text request_param(const struct request *request, const char *name);
 
+/* Whether a parameter came more than once. */
+bool request_param_repeated(const struct request *request, const char *name);
+
 /* The key of a calling service, borrowed; ERROR_UNAUTHORIZED without one. */
 enum error request_service_key(const struct request *request, struct text *ret_key) MUST_CHECK;
 

@@ -37,6 +37,7 @@ void response_begin(struct response *response, const struct transport *transport
     response->status = 500;
     response->content_type = NULL;
     response->cache_control = NULL;
+    response->challenge = NULL;
     response->streaming = false;
     response->write_failed = false;
     response->field[0] = '\0';
@@ -118,11 +119,10 @@ void response_rate_limit(struct response *response, int limit, int remaining, in
     response_header(response, "RateLimit", value);
 }
 
-enum error response_rate_limited(struct response *response, int limit, int wait_seconds)
+enum error response_rate_limited(struct response *response, int wait_seconds)
 {
     response->wait_seconds = wait_seconds;
     snprintf(response->detail, sizeof(response->detail), "Please wait %d seconds", wait_seconds);
-    response_rate_limit(response, limit, 0, wait_seconds);
     return ERROR_RATE_LIMITED;
 }
 
@@ -136,6 +136,8 @@ void response_fail(struct response *response, enum error err, bool english)
         snprintf(seconds, sizeof(seconds), "%d", response->wait_seconds);
         response_header(response, "Retry-After", seconds);
     }
+    if (info->status == 401 && response->challenge)
+        response_header(response, "WWW-Authenticate", response->challenge);
     response->cache_control = "no-store";
     struct json_writer *json = response_json(response, info->status);
     json_begin_object(json);
@@ -172,7 +174,7 @@ static bool send_all(struct response *response, bool with_length)
         response_header(response, "Cache-Control", response->cache_control);
     if (response->content_type)
         response_header(response, "Content-Type", response->content_type);
-    if (with_length && response->status != 204)
+    if (with_length && response->status != 204 && response->status != 304)
         number_header(headers, TEXT_LITERAL("Content-Length: "), (int64_t)body.len);
     number_header(headers, TEXT_LITERAL("Status: "), response->status);
     buffer_append(headers, "\r\n", 2);

@@ -24,6 +24,8 @@ struct response {
     struct buffer headers; /* whole lines, "Name: value\r\n" */
     struct buffer body;
     struct json_writer json;
+    /* WWW-Authenticate of a 401: a constant, or NULL when whoever asks cannot be somebody else. */
+    const char *challenge;
     bool streaming;    /* the header went out; body is a window of what follows */
     bool write_failed; /* the client or nginx is gone */
 
@@ -66,7 +68,7 @@ enum error response_invalid(struct response *response, enum error err, const cha
                             const char *expected) MUST_CHECK;
 
 /* Rate limited: fills waitTime and the headers; returns ERROR_RATE_LIMITED. */
-enum error response_rate_limited(struct response *response, int limit, int wait_seconds) MUST_CHECK;
+enum error response_rate_limited(struct response *response, int wait_seconds) MUST_CHECK;
 /* RateLimit header of an answer that was allowed (draft-ietf-httpapi-ratelimit-headers-06). */
 void response_rate_limit(struct response *response, int limit, int remaining, int reset_seconds);
 

@@ -103,6 +103,17 @@ static const struct router_entry *find_entry(const struct router_table *table,
     return NULL;
 }
 
+/* A body that is compressed is none that we can read (RFC 9110, section 15.5.16). */
+static enum error check_encoding(const struct exchange *exchange)
+{
+    const struct request *request = exchange->request;
+    struct text encoding = text_trim(request_param(request, "HTTP_CONTENT_ENCODING"));
+    if (request->body.len == 0 || encoding.len == 0 || text_equal_nocase(encoding, "identity"))
+        return ERROR_OK;
+    response_header(exchange->response, "Accept-Encoding", "identity");
+    return ERROR_UNSUPPORTED_ENCODING;
+}
+
 /* methods: what the path takes, empty for an unknown path. */
 static enum error answer_unrouted(const struct exchange *exchange, const char *methods)
 {
@@ -198,6 +209,8 @@ void router_begin(struct exchange *exchange)
     enum error err =
         request_read_body(request, entry && entry->body_max ? entry->body_max : BODY_BYTES_MAX);
     exchange->body_read = !err;
+    if (!err && entry)
+        err = check_encoding(exchange);
     if (err || !entry) {
         router_answer(exchange, err ? err : answer_unrouted(exchange, methods));
         return;

@@ -11,6 +11,8 @@ struct transport {
     void *context;
     /* A parameter of the request, or NULL. Borrowed until the request is finished. */
     const char *(*param)(void *context, const char *name);
+    /* Whether it came more than once; param gives the first. NULL where that cannot be. */
+    bool (*param_repeated)(void *context, const char *name);
     /* Reads up to size bytes of the body. 0 at its end, -1 when it broke off. */
     long (*read)(void *context, char *buffer, size_t size);
     /* Writes part of the answer: header lines, an empty line, the body. */

@@ -7,21 +7,40 @@
 #include "base/blocking.h"
 #include "base/limits.h"
 
-/* As FCGX_GetParam, at half the price: most names differ in their first few bytes. */
-static const char *fastcgi_param(void *context, const char *name)
+/* The first entry of a name from here on; ret_value: what it says. */
+static char **find_param(char **entry, const char *name, const char **ret_value)
 {
-    const struct fastcgi *fastcgi = context;
-    for (char **entry = fastcgi->request.envp; *entry; entry++) {
+    for (; *entry; entry++) {
         const char *here = *entry;
         const char *wanted = name;
         while (*wanted != '\0' && *here == *wanted) {
             here++;
             wanted++;
         }
-        if (*wanted == '\0' && *here == '=')
-            return here + 1;
+        if (*wanted == '\0' && *here == '=') {
+            *ret_value = here + 1;
+            return entry;
+        }
     }
     return NULL;
+}
+
+/* As FCGX_GetParam, at half the price: most names differ in their first few bytes. */
+static const char *fastcgi_param(void *context, const char *name)
+{
+    const struct fastcgi *fastcgi = context;
+    const char *value = NULL;
+    find_param(fastcgi->request.envp, name, &value);
+    return value;
+}
+
+/* nginx sends a header that came twice as two entries; from 1.23 on as one, joined by commas. */
+static bool fastcgi_param_repeated(void *context, const char *name)
+{
+    const struct fastcgi *fastcgi = context;
+    const char *value;
+    char **first = find_param(fastcgi->request.envp, name, &value);
+    return first && find_param(first + 1, name, &value);
 }
 
 static long fastcgi_read(void *context, char *buffer, size_t size)
@@ -76,6 +95,7 @@ void fastcgi_init(struct fastcgi *fastcgi)
     fastcgi->transport = (struct transport){
         .context = fastcgi,
         .param = fastcgi_param,
+        .param_repeated = fastcgi_param_repeated,
         .read = fastcgi_read,
         .write = fastcgi_write,
         .abandon = fastcgi_abandon,

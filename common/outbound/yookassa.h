@@ -153,11 +153,15 @@ enum error yookassa_refund_body(const struct yookassa_refund_order *order,
 /* A notification. Nothing of it is believed; it only says which object to fetch. */
 struct yookassa_notification {
     struct text event;     /* "payment.succeeded", ...; borrowed from owned */
-    struct text object_id; /* the same */
+    bool is_payment;       /* event starts with "payment." */
     bool is_refund;        /* event starts with "refund." */
+    struct text object_id; /* of one of the two; borrowed from owned */
     void *owned;
 };
-/* ERROR_MALFORMED_JSON, ERROR_NO_MEMORY, ERROR_INVALID_FIELD: not about a payment or refund. */
+/*
+ * ERROR_MALFORMED_JSON, ERROR_NO_MEMORY, ERROR_INVALID_FIELD: no notification, or about a payment
+ * or refund without an id. One about something else, a payout or a deal, is understood as that.
+ */
 enum error yookassa_notification_parse(struct text body,
                                        struct yookassa_notification *ret_notification) MUST_CHECK;
 void yookassa_notification_done(struct yookassa_notification *notification);

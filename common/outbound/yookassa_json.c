@@ -344,11 +344,14 @@ enum error yookassa_notification_parse(struct text body,
         return err;
     if (!text_equal(json_parse_string(root, "type"), TEXT_LITERAL("notification")) ||
         !read_text(root, "event", PROVIDER_WORD_BYTES_MAX, &notification.event) ||
-        !read_object(root, "object", &object) ||
-        !read_required_id(object, "id", &notification.object_id))
+        notification.event.len == 0)
         goto refused;
+    notification.is_payment = starts(notification.event, "payment.");
     notification.is_refund = starts(notification.event, "refund.");
-    if (!notification.is_refund && !starts(notification.event, "payment."))
+    notification.object_id = (struct text){NULL, 0};
+    if ((notification.is_payment || notification.is_refund) &&
+        (!read_object(root, "object", &object) ||
+         !read_required_id(object, "id", &notification.object_id)))
         goto refused;
     notification.owned = root;
     *ret_notification = notification;

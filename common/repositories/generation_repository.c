@@ -10,6 +10,7 @@ struct recorded_row {
     int32_t used;
     int32_t usage_limit;
     int64_t reset_at;
+    int64_t retry_at;
     bool has_created_at;
     int64_t created_at;
 };
@@ -21,6 +22,7 @@ STATEMENT(RECORD, .query = &query_generation_record, .kind = STATEMENT_WRITE,
                             COLUMN(struct recorded_row, used, INT4),
                             COLUMN(struct recorded_row, usage_limit, INT4),
                             COLUMN(struct recorded_row, reset_at, TIMESTAMP),
+                            COLUMN(struct recorded_row, retry_at, TIMESTAMP),
                             COLUMN_NULLABLE(struct recorded_row, created_at, TIMESTAMP)));
 
 enum error generation_repository_record(struct database *database, const struct uuid *user_id,
@@ -52,7 +54,8 @@ enum error generation_repository_record(struct database *database, const struct 
         .usage = {.result = result,
                   .used = row.used,
                   .usage_limit = row.usage_limit,
-                  .reset_at = row.reset_at},
+                  .reset_at = row.reset_at,
+                  .retry_at = row.retry_at},
         .created_at = row.created_at,
     };
     return ERROR_OK;

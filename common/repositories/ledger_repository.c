@@ -29,6 +29,7 @@ static enum error read_answer(struct rows *rows, struct answer_row *ret_row,
         [LEDGER_NOT_PENDING] = "not_pending",
         [LEDGER_TOO_MUCH] = "too_much",
         [LEDGER_ALREADY_REVERSED] = "already_reversed",
+        [LEDGER_OF_PAYMENT] = "of_payment",
     };
     int outcome = LEDGER_NO_ACCOUNT;
     enum error err = ERROR_OK;

@@ -31,6 +31,7 @@ enum ledger_outcome {
     LEDGER_NOT_PENDING,  /* the hold was captured, released or has expired */
     LEDGER_TOO_MUCH,     /* more than the hold */
     LEDGER_ALREADY_REVERSED,
+    LEDGER_OF_PAYMENT, /* a refund takes it back */
     LEDGER_NO_ACCOUNT,
 };
 

@@ -22,7 +22,8 @@ void payment_list_done(struct payment_list *list)
         COLUMN(struct payment, refunded_amount, TEXT),                                            \
         COLUMN(struct payment, confirmation_url, TEXT),                                           \
         COLUMN(struct payment, cancellation_reason, TEXT),                                        \
-        COLUMN(struct payment, request_body, TEXT), COLUMN(struct payment, created_at, TIMESTAMP)
+        COLUMN(struct payment, request_body, TEXT), COLUMN(struct payment, renews, BOOL),         \
+        COLUMN(struct payment, credit_days, INT4), COLUMN(struct payment, created_at, TIMESTAMP)
 
 /* The payment first, so that its columns are where PAYMENT_COLUMNS says. */
 struct opened_payment {
@@ -32,7 +33,7 @@ struct opened_payment {
 
 STATEMENT(OPEN, .query = &query_payment_open, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT,
-                           SQL_INT4, SQL_UUID, SQL_TEXT, SQL_INT8, SQL_INT4),
+                           SQL_INT4, SQL_UUID, SQL_BOOL, SQL_TEXT, SQL_INT8, SQL_INT4),
           STATEMENT_COLUMNS(struct opened_payment, COLUMN(struct opened_payment, outcome, TEXT),
                             PAYMENT_COLUMNS));
 
@@ -72,6 +73,7 @@ enum error payment_repository_open(struct database *database, const struct new_p
         PARAM_TEXT(payment->currency),
         PARAM_INT4_NULLABLE(payment->tokens_amount, payment->has_tokens_amount),
         PARAM_UUID_NULLABLE(payment->subscription_id, payment->has_subscription_id),
+        PARAM_BOOL(payment->renews),
         PARAM_TEXT(payment->request_body),
         PARAM_REQUEST_HASH(payment->operation),
         PARAM_INT4(payment->lease_seconds),
@@ -117,10 +119,14 @@ STATEMENT(REFUSED, .query = &query_payment_refused, .kind = STATEMENT_WRITE,
           STATEMENT_COLUMNS(struct removed_row, COLUMN(struct removed_row, removed, BOOL)));
 
 enum error payment_repository_refused(struct database *database, const struct uuid *user_id,
-                                      const struct uuid *id)
+                                      const struct uuid *id, bool *ret_removed)
 {
     const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
-    return database_run(database, &REFUSED, params, NULL);
+    struct removed_row row;
+    enum error err = row_access_one(database, &REFUSED, params, &row, NULL, NULL);
+    if (!err)
+        *ret_removed = row.removed;
+    return err;
 }
 
 struct failed_row {

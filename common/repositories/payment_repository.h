@@ -38,6 +38,8 @@ struct payment {
     struct text confirmation_url; /* absent when there is none */
     struct text cancellation_reason;
     struct text request_body; /* what the provider was or is to be asked; absent once it answered */
+    bool renews;              /* of a subscription: the person wants the next months as well */
+    int32_t credit_days;      /* what is left of another plan, in days of this one */
     int64_t created_at;       /* microseconds since 1970 */
 };
 
@@ -57,6 +59,7 @@ struct new_payment {
     int32_t tokens_amount;
     bool has_subscription_id;
     struct uuid subscription_id; /* that it starts or renews */
+    bool renews;
     struct text request_body;
     int32_t lease_seconds; /* nobody else asks the provider meanwhile */
 };
@@ -85,10 +88,11 @@ enum error payment_repository_uncertain(struct database *database, const struct 
                                         const struct uuid *id, int32_t retry_seconds) MUST_CHECK;
 /*
  * The provider refused for good. A payment no earlier attempt of which may have happened is
- * removed, so that its key can be used again; another one stays as it is, for the reconciler.
+ * removed, so that its key can be used again (ret_removed); another one stays as it is, for the
+ * reconciler.
  */
 enum error payment_repository_refused(struct database *database, const struct uuid *user_id,
-                                      const struct uuid *id) MUST_CHECK;
+                                      const struct uuid *id, bool *ret_removed) MUST_CHECK;
 
 /*
  * The same of a renewal that the provider will never make: it counts as a failed attempt, so that

@@ -22,7 +22,7 @@ static enum error keep_rows(enum error err, const bool *found, struct rows *rows
     return err;
 }
 
-STATEMENT(FIND_PACKAGE, .query = &query_payment_package, .kind = STATEMENT_READ,
+STATEMENT(FIND_PACKAGE, .query = &query_price_find_package, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_TEXT), STATEMENT_COLUMNS(struct price, PRICE_COLUMNS));
 
 enum error price_repository_find_package(struct database *database, struct text package,
@@ -34,7 +34,7 @@ enum error price_repository_find_package(struct database *database, struct text 
     return keep_rows(err, ret_found, rows, ret_price);
 }
 
-STATEMENT(FIND_PLAN, .query = &query_payment_plan, .kind = STATEMENT_READ,
+STATEMENT(FIND_PLAN, .query = &query_price_find_plan, .kind = STATEMENT_READ,
           STATEMENT_PARAMS(SQL_TEXT), STATEMENT_COLUMNS(struct price, PRICE_COLUMNS));
 
 enum error price_repository_find_plan(struct database *database, struct text plan,

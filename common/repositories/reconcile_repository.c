@@ -29,11 +29,30 @@ enum error reconcile_repository_record_difference(struct database *database,
     return err;
 }
 
+STATEMENT(SHOP, .query = &query_reconcile_shop, .kind = STATEMENT_READ,
+          STATEMENT_COLUMNS(struct shop_difference, COLUMN(struct shop_difference, details, TEXT)));
+
+enum error reconcile_repository_shop(struct database *database,
+                                     struct shop_difference *ret_difference, bool *ret_found)
+{
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &SHOP, NULL, ret_difference, ret_found, &rows);
+    if (!err && *ret_found)
+        ret_difference->rows = rows;
+    return err;
+}
+
+void shop_difference_done(struct shop_difference *difference)
+{
+    rows_free(difference->rows);
+    difference->rows = NULL;
+}
+
 struct window_row {
     int64_t since;
 };
 
-STATEMENT(CLAIM_WINDOW, .query = &query_payment_window_claim, .kind = STATEMENT_WRITE,
+STATEMENT(CLAIM_WINDOW, .query = &query_reconcile_claim_window, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_TEXT, SQL_INT4, SQL_INT4),
           STATEMENT_COLUMNS(struct window_row, COLUMN(struct window_row, since, TIMESTAMP)));
 
@@ -54,7 +73,7 @@ struct name_row {
     struct text name;
 };
 
-STATEMENT(FINISH_WINDOW, .query = &query_payment_window_done, .kind = STATEMENT_WRITE,
+STATEMENT(FINISH_WINDOW, .query = &query_reconcile_finish_window, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_TEXT, SQL_TIMESTAMP),
           STATEMENT_COLUMNS(struct name_row, COLUMN(struct name_row, name, TEXT)));
 

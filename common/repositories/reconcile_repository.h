@@ -12,6 +12,7 @@
 #include "base/uuid.h"
 
 struct database;
+struct rows;
 
 enum { DIFFERENCE_KIND_SIZE = 32 }; /* and terminator */
 
@@ -26,6 +27,17 @@ struct payment_difference {
 enum error reconcile_repository_record_difference(struct database *database,
                                                   const struct payment_difference *difference,
                                                   bool *ret_is_new) MUST_CHECK;
+
+/* What the provider refuses the shop as a whole until the operator does something. */
+#define DIFFERENCE_SHOP "shop" /* the provider_id of such a difference */
+struct shop_difference {
+    struct text details; /* what to do, a sentence */
+    struct rows *rows;   /* owned */
+};
+enum error reconcile_repository_shop(struct database *database,
+                                     struct shop_difference *ret_difference,
+                                     bool *ret_found) MUST_CHECK;
+void shop_difference_done(struct shop_difference *difference);
 
 /* The reading of one of the provider's lists. */
 struct listing_claim {

@@ -97,10 +97,14 @@ STATEMENT(REFUSED, .query = &query_refund_refused, .kind = STATEMENT_WRITE,
           STATEMENT_COLUMNS(struct removed_row, COLUMN(struct removed_row, removed, BOOL)));
 
 enum error refund_repository_refused(struct database *database, const struct uuid *user_id,
-                                     const struct uuid *id)
+                                     const struct uuid *id, bool *ret_removed)
 {
     const struct param params[] = {PARAM_UUID(*user_id), PARAM_UUID(*id)};
-    return database_run(database, &REFUSED, params, NULL);
+    struct removed_row row;
+    enum error err = row_access_one(database, &REFUSED, params, &row, NULL, NULL);
+    if (!err)
+        *ret_removed = row.removed;
+    return err;
 }
 
 STATEMENT(APPLY, .query = &query_refund_apply, .kind = STATEMENT_WRITE,

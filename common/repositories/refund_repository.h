@@ -59,7 +59,7 @@ enum error refund_repository_open(struct database *database, const struct new_re
 enum error refund_repository_uncertain(struct database *database, const struct uuid *user_id,
                                        const struct uuid *id, int32_t retry_seconds) MUST_CHECK;
 enum error refund_repository_refused(struct database *database, const struct uuid *user_id,
-                                     const struct uuid *id) MUST_CHECK;
+                                     const struct uuid *id, bool *ret_removed) MUST_CHECK;
 
 /* The provider's state of a refund. */
 struct refund_state {

@@ -20,6 +20,8 @@ void subscription_list_done(struct subscription_list *list)
         COLUMN(struct subscription, cancel_at_period_end, BOOL),                            \
         COLUMN(struct subscription, payment_method_id, TEXT),                               \
         COLUMN(struct subscription, renewal_attempts, INT4),                                \
+        COLUMN_NULLABLE(struct subscription, next_check_at, TIMESTAMP),                     \
+        COLUMN_NULLABLE(struct subscription, grace_until, TIMESTAMP),                       \
         COLUMN(struct subscription, created_at, TIMESTAMP)
 
 static enum error read_list(struct database *database, const struct statement *statement,
@@ -63,29 +65,55 @@ enum error subscription_repository_current(struct database *database, const stru
     return read_list(database, &CURRENT, params, ret_list);
 }
 
-struct touched_row {
-    struct uuid id;
-};
-
 STATEMENT(CANCEL, .query = &query_subscription_cancel, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_UUID, SQL_BOOL, SQL_UUID),
-          STATEMENT_COLUMNS(struct touched_row, COLUMN(struct touched_row, id, UUID)));
+          STATEMENT_COLUMNS(struct subscription, SUBSCRIPTION_COLUMNS));
 
 enum error subscription_repository_cancel(struct database *database,
                                           const struct subscription_cancellation *wanted,
-                                          bool *ret_found)
+                                          struct subscription_list *ret_list)
 {
     const struct param params[] = {
         PARAM_UUID(wanted->user_id), PARAM_BOOL(wanted->cancel),
         PARAM_UUID_NULLABLE(wanted->only_id ? *wanted->only_id : wanted->user_id,
                             wanted->only_id != NULL)};
-    struct touched_row row;
-    return row_access_one(database, &CANCEL, params, &row, ret_found, NULL);
+    return read_list(database, &CANCEL, params, ret_list);
+}
+
+STATEMENT(END, .query = &query_subscription_end, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
+          STATEMENT_COLUMNS(struct subscription, SUBSCRIPTION_COLUMNS));
+
+enum error subscription_repository_end(struct database *database, const struct row_key *key,
+                                       struct subscription_list *ret_list)
+{
+    const struct param params[] = {PARAM_UUID(key->user_id), PARAM_UUID(key->id)};
+    return read_list(database, &END, params, ret_list);
+}
+
+struct place_row {
+    struct uuid user_id;
+};
+
+STATEMENT(LOCATE, .query = &query_subscription_locate, .kind = STATEMENT_READ,
+          STATEMENT_PARAMS(SQL_UUID, SQL_UUID),
+          STATEMENT_COLUMNS(struct place_row, COLUMN(struct place_row, user_id, UUID)));
+
+enum error subscription_repository_locate(struct database *database, const struct row_key *known,
+                                          struct row_key *ret_key, bool *ret_found)
+{
+    const struct param params[] = {PARAM_UUID(known->user_id), PARAM_UUID(known->id)};
+    struct place_row row;
+    enum error err = row_access_one(database, &LOCATE, params, &row, ret_found, NULL);
+    if (!err && *ret_found)
+        *ret_key = (struct row_key){.user_id = row.user_id, .id = known->id};
+    return err;
 }
 
 STATEMENT(CLAIM_DUE, .query = &query_subscription_claim_due, .kind = STATEMENT_WRITE,
           STATEMENT_PARAMS(SQL_INT4, SQL_INT4),
-          STATEMENT_COLUMNS(struct subscription, SUBSCRIPTION_COLUMNS));
+          STATEMENT_COLUMNS(struct subscription, SUBSCRIPTION_COLUMNS,
+                            COLUMN(struct subscription, late, BOOL)));
 
 enum error subscription_repository_claim_due(struct database *database, int32_t limit,
                                              int32_t lease_seconds,

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
+#include "repositories/row_key.h"
 #include "repositories/row_page.h"
 
 struct database;
@@ -28,6 +29,11 @@ struct subscription {
     bool cancel_at_period_end;     /* active until then, not renewed */
     struct text payment_method_id; /* absent: it cannot be renewed */
     int32_t renewal_attempts;      /* failed ones of this period's renewal */
+    bool has_next_check_at;
+    int64_t next_check_at; /* when the renewal is tried next */
+    bool has_grace_until;  /* active: the renewal was declined and is tried again until then */
+    int64_t grace_until;
+    bool late; /* of subscription_repository_claim_due: nobody had looked for a day */
     int64_t created_at;
 };
 struct subscription_list {
@@ -54,18 +60,27 @@ struct subscription_cancellation {
     bool cancel;                /* set cancel_at_period_end, or clear it */
 };
 /*
- * Of the active subscription. Setting what is set is fine. ret_found false: there is none (or,
- * clearing, it has no payment method any more).
+ * Of the active subscription; one whose period is over ends at once. Setting what is set is fine,
+ * also of one that ended so. ret_list: it as it is now; empty: there is none (or, clearing, it is
+ * not paid any more or has no payment method).
  */
 enum error subscription_repository_cancel(struct database *database,
                                           const struct subscription_cancellation *wanted,
-                                          bool *ret_found) MUST_CHECK;
+                                          struct subscription_list *ret_list) MUST_CHECK;
+
+/* Ends it now; what has ended stays as it is. ret_list: it, or none of this key. */
+enum error subscription_repository_end(struct database *database, const struct row_key *key,
+                                       struct subscription_list *ret_list) MUST_CHECK;
+/* Where a subscription is that was known by this key: there, or with the account of a link. */
+enum error subscription_repository_locate(struct database *database, const struct row_key *known,
+                                          struct row_key *ret_key, bool *ret_found) MUST_CHECK;
 
 /*
  * Claims up to limit active subscriptions that are due: the period is over and a renewal is to be
  * tried, or has failed for the last time, or is not wanted. Those that are not to be renewed become
- * cancelled (wanted by the person) or expired (no method, attempts used up) in the same statement
- * and are not returned.
+ * cancelled (wanted by the person) or expired (no method, attempts used up, nothing came of it for
+ * thirty days) in the same statement. They are returned only when late, which is recorded as the
+ * difference renewal_late of the subscription's id.
  */
 enum error subscription_repository_claim_due(struct database *database, int32_t limit,
                                              int32_t lease_seconds,

@@ -27,6 +27,7 @@ struct recorded_row {
     int32_t used;
     int32_t usage_limit;
     int64_t reset_at;
+    int64_t retry_at;
 };
 
 STATEMENT(RECORD, .query = &query_usage_record, .flight = &query_usage_record_flight,
@@ -35,7 +36,8 @@ STATEMENT(RECORD, .query = &query_usage_record, .flight = &query_usage_record_fl
           STATEMENT_COLUMNS(struct recorded_row, COLUMN(struct recorded_row, outcome, TEXT),
                             COLUMN(struct recorded_row, used, INT4),
                             COLUMN(struct recorded_row, usage_limit, INT4),
-                            COLUMN(struct recorded_row, reset_at, TIMESTAMP)));
+                            COLUMN(struct recorded_row, reset_at, TIMESTAMP),
+                            COLUMN(struct recorded_row, retry_at, TIMESTAMP)));
 
 enum error usage_repository_record(struct database *database, const struct uuid *user_id,
                                    const struct new_usage *usage, struct usage_outcome *ret_outcome)
@@ -62,6 +64,7 @@ enum error usage_repository_record(struct database *database, const struct uuid 
         .used = row.used,
         .usage_limit = row.usage_limit,
         .reset_at = row.reset_at,
+        .retry_at = row.retry_at,
     };
     return ERROR_OK;
 }

@@ -28,6 +28,7 @@ struct usage_outcome {
     int32_t used;        /* in the window, this one included when allowed */
     int32_t usage_limit; /* actions in 60 seconds */
     int64_t reset_at;    /* when the oldest leaves the window, microseconds since 1970 */
+    int64_t retry_at;    /* when it may be tried again, if limited: perhaps by its address */
 };
 
 /* An action to record. */

@@ -2,13 +2,16 @@
 
 #include <stdlib.h>
 
+#include "base/limits.h"
+#include "database/array.h"
 #include "queries.h"
 #include "repositories/outcome.h"
 #include "repositories/row_access.h"
 
+enum { ERASE_ARRAY_BYTES_MAX = 16 * MIB }; /* 50,000 identities of 300 bytes */
+
 struct id_row {
     struct uuid user_id;
-    bool created;
 };
 
 STATEMENT(FIND_IDENTITY, .query = &query_identity_find, .flight = &query_identity_find_flight,
@@ -26,19 +29,19 @@ enum error user_repository_find_identity(struct database *database, struct text 
     return err;
 }
 
-STATEMENT(CREATE, .query = &query_identity_create, .kind = STATEMENT_WRITE,
-          STATEMENT_PARAMS(SQL_TEXT, SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT),
-          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID),
-                            COLUMN(struct id_row, created, BOOL)));
+STATEMENT(OPEN, .query = &query_account_open, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT, SQL_TEXT),
+          STATEMENT_COLUMNS(struct id_row, COLUMN(struct id_row, user_id, UUID)));
 
-enum error user_repository_create(struct database *database, const struct account_names *names,
-                                  const struct uuid *new_id, struct uuid *ret_user_id)
+enum error user_repository_open(struct database *database, const struct account_names *names,
+                                const struct uuid *new_id, struct uuid *ret_user_id)
 {
-    const struct param params[] = {PARAM_TEXT(names->identity), PARAM_UUID(*new_id),
-                                   PARAM_TEXT(names->clerk_id), PARAM_TEXT(names->device_id),
-                                   PARAM_TEXT(names->email)};
+    const struct param params[] = {PARAM_UUID(*new_id),          PARAM_TEXT(names->identity),
+                                   PARAM_TEXT(names->clerk_id),  PARAM_TEXT(names->device_id),
+                                   PARAM_TEXT(names->email),     PARAM_TEXT(names->digest),
+                                   PARAM_TEXT(names->ip_address)};
     struct id_row row;
-    enum error err = row_access_one(database, &CREATE, params, &row, NULL, NULL);
+    enum error err = row_access_one(database, &OPEN, params, &row, NULL, NULL);
     if (!err)
         *ret_user_id = row.user_id;
     return err;
@@ -148,7 +151,9 @@ STATEMENT(PROFILE, .query = &query_user_profile, .kind = STATEMENT_READ, STATEME
                             COLUMN_NULLABLE(struct user_profile, daily_generations, INT4),
                             COLUMN_NULLABLE(struct user_profile, history_max, INT4),
                             COLUMN(struct user_profile, quality, TEXT),
-                            COLUMN(struct user_profile, used_today, INT4)));
+                            COLUMN(struct user_profile, used_today, INT4),
+                            COLUMN_NULLABLE(struct user_profile, next_attempt_at, TIMESTAMP),
+                            COLUMN_NULLABLE(struct user_profile, grace_ends_at, TIMESTAMP)));
 
 enum error user_repository_profile(struct database *database, const struct uuid *user_id,
                                    struct user_profile *ret_profile, bool *ret_found)
@@ -192,7 +197,10 @@ STATEMENT(
         COLUMN(struct user_export, created_at, TIMESTAMP),
         COLUMN(struct user_export, updated_at, TIMESTAMP),
         COLUMN(struct user_export, balance, INT4), COLUMN(struct user_export, held, INT4),
-        COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE)));
+        COLUMN_NULLABLE(struct user_export, last_bonus_date, DATE),
+        COLUMN(struct user_export, welcome, BOOL),
+        COLUMN_NULLABLE(struct user_export, used_before, TIMESTAMP),
+        COLUMN(struct user_export, digest_days, INT4)));
 
 enum error user_repository_export(struct database *database, const struct uuid *user_id,
                                   struct user_export *ret_export, bool *ret_found)
@@ -231,19 +239,71 @@ void user_identity_list_done(struct user_identity_list *list)
 }
 
 struct erased_row {
-    bool erased;
+    struct text outcome;
 };
 
-STATEMENT(ERASE, .query = &query_user_erase, .kind = STATEMENT_WRITE, STATEMENT_PARAMS(SQL_UUID),
-          STATEMENT_COLUMNS(struct erased_row, COLUMN(struct erased_row, erased, BOOL)));
+STATEMENT(ERASE, .query = &query_user_erase, .kind = STATEMENT_WRITE,
+          STATEMENT_PARAMS(SQL_UUID, SQL_TEXT_ARRAY, SQL_TEXT_ARRAY),
+          STATEMENT_COLUMNS(struct erased_row, COLUMN(struct erased_row, outcome, TEXT)));
+
+static enum error run_erase(struct database *database, const struct param *params,
+                            enum erase_outcome *ret_outcome)
+{
+    static const char *const WORDS[] = {
+        [ERASE_DONE] = "erased",
+        [ERASE_GONE] = "gone",
+        [ERASE_CHANGED] = "changed",
+    };
+    int outcome = ERASE_GONE;
+    struct erased_row row;
+    struct rows *rows = NULL;
+    enum error err = row_access_one(database, &ERASE, params, &row, NULL, &rows);
+    if (!err)
+        err = OUTCOME_READ(WORDS, row.outcome, &outcome);
+    rows_free(rows);
+    if (!err)
+        *ret_outcome = (enum erase_outcome)outcome;
+    return err;
+}
 
 enum error user_repository_erase(struct database *database, const struct uuid *user_id,
-                                 bool *ret_erased)
+                                 const struct user_erasure *erasure,
+                                 enum erase_outcome *ret_outcome)
 {
-    const struct param params[] = {PARAM_UUID(*user_id)};
-    struct erased_row row;
-    enum error err = row_access_one(database, &ERASE, params, &row, NULL, NULL);
+    struct buffer identities;
+    struct buffer digests;
+    buffer_init(&identities, ERASE_ARRAY_BYTES_MAX);
+    buffer_init(&digests, ERASE_ARRAY_BYTES_MAX);
+    array_begin(&identities, SQL_TEXT, erasure->count);
+    array_begin(&digests, SQL_TEXT, erasure->count);
+    for (size_t i = 0; i < erasure->count; i++) {
+        array_append(&identities, &PARAM_TEXT(erasure->identities[i].identity));
+        array_append(&digests, &PARAM_TEXT(text_from(erasure->digests[i])));
+    }
+    enum error err = buffer_error(&identities);
     if (!err)
-        *ret_erased = row.erased;
+        err = buffer_error(&digests);
+    if (!err) {
+        const struct param params[] = {PARAM_UUID(*user_id),
+                                       PARAM_ARRAY(SQL_TEXT_ARRAY, buffer_text(&identities)),
+                                       PARAM_ARRAY(SQL_TEXT_ARRAY, buffer_text(&digests))};
+        err = run_erase(database, params, ret_outcome);
+    }
+    buffer_done(&identities);
+    buffer_done(&digests);
     return err;
+}
+
+struct swept_row {
+    int32_t swept;
+};
+
+STATEMENT(SWEEP, .query = &query_person_sweep, .kind = STATEMENT_WRITE, STATEMENT_PARAMS(SQL_INT4),
+          STATEMENT_COLUMNS(struct swept_row, COLUMN(struct swept_row, swept, INT4)));
+
+enum error user_repository_sweep(struct database *database, int32_t limit)
+{
+    const struct param params[] = {PARAM_INT4(limit)};
+    struct swept_row row;
+    return row_access_one(database, &SWEEP, params, &row, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/uuid.h"
@@ -20,7 +21,9 @@ struct account_names {
     struct text identity; /* "device:<id>" or "clerk:<id>" */
     struct text clerk_id;
     struct text device_id;
-    struct text email; /* absent when unknown */
+    struct text email;      /* absent when unknown */
+    struct text digest;     /* of identity (identity_digest); absent: not looked at */
+    struct text ip_address; /* where the request comes from */
 };
 
 /* ret_found false: nobody has this identity. */
@@ -31,8 +34,8 @@ enum error user_repository_find_identity(struct database *database, struct text 
  * Opens an account under new_id, or returns the one a concurrent request has just opened.
  * ERROR_CONFLICT: the original backend made one without an identity row (see _adopt_identity).
  */
-enum error user_repository_create(struct database *database, const struct account_names *names,
-                                  const struct uuid *new_id, struct uuid *ret_user_id) MUST_CHECK;
+enum error user_repository_open(struct database *database, const struct account_names *names,
+                                const struct uuid *new_id, struct uuid *ret_user_id) MUST_CHECK;
 
 enum error user_repository_adopt_identity(struct database *database,
                                           const struct account_names *names,
@@ -84,6 +87,8 @@ struct user_profile {
     struct text subscription_status;
     bool has_period_end;
     int64_t period_end;
+    bool has_next_attempt_at, has_grace_ends_at; /* of a subscription that is past due */
+    int64_t next_attempt_at, grace_ends_at;
     struct text plan;
     bool has_daily_generations; /* false: unlimited */
     int32_t daily_generations;
@@ -115,7 +120,11 @@ struct user_export {
     int32_t balance, held;
     bool has_last_bonus_date;
     int32_t last_bonus_date; /* days since 1970-01-01 */
-    struct rows *rows;       /* owned */
+    bool welcome;            /* opened with the welcome bonus */
+    bool has_used_before;
+    int64_t used_before; /* of an erased account of the same person: when a limit was used last */
+    int32_t digest_days; /* how long digests of the identities outlive an erasure */
+    struct rows *rows;   /* owned */
 };
 
 enum error user_repository_export(struct database *database, const struct uuid *user_id,
@@ -136,6 +145,23 @@ enum error user_repository_identities(struct database *database, const struct uu
                                       struct user_identity_list *ret_list) MUST_CHECK;
 void user_identity_list_done(struct user_identity_list *list);
 
-/* ret_erased false: no such account. Safe to repeat. */
+enum erase_outcome {
+    ERASE_DONE,    /* now or before */
+    ERASE_GONE,    /* no such account, or it was linked to another one meanwhile */
+    ERASE_CHANGED, /* it has other identities by now: read them again */
+};
+
+/* The identities of an account, and what is kept of each. Borrowed. */
+struct user_erasure {
+    const struct user_identity *identities;
+    const char (*digests)[DIGEST_TEXT_SIZE];
+    size_t count;
+};
+
+/* Safe to repeat. */
 enum error user_repository_erase(struct database *database, const struct uuid *user_id,
-                                 bool *ret_erased) MUST_CHECK;
+                                 const struct user_erasure *erasure,
+                                 enum erase_outcome *ret_outcome) MUST_CHECK;
+
+/* Removes at most limit rows of each kind that count no more (sql/functions/person_sweep.sql). */
+enum error user_repository_sweep(struct database *database, int32_t limit) MUST_CHECK;

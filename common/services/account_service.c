@@ -1,5 +1,8 @@
 #include "services/account_service.h"
 
+#include <string.h>
+
+#include "base/config.h"
 #include "base/limits.h"
 #include "cache/cache.h"
 #include "repositories/user_repository.h"
@@ -19,12 +22,19 @@ static struct account_names names_of(const struct identity *identity)
     };
 }
 
-static enum error open_account(struct app *app, const struct identity *identity,
+static enum error open_account(struct app *app, const struct account *account,
                                struct uuid *ret_user_id)
 {
-    struct account_names names = names_of(identity);
+    char digest[DIGEST_TEXT_SIZE];
+    struct text secret = text_from(app->config->identity_digest_key);
+    struct account_names names = names_of(&account->identity);
     struct uuid new_id = uuid_new();
-    enum error err = user_repository_create(app->database, &names, &new_id, ret_user_id);
+    names.ip_address = account->client_address.data ? account->client_address : TEXT_LITERAL("");
+    if (secret.len > 0) {
+        identity_digest(secret, names.identity, digest);
+        names.digest = text_from(digest);
+    }
+    enum error err = user_repository_open(app->database, &names, &new_id, ret_user_id);
     if (err != ERROR_CONFLICT)
         return err;
     /* The original backend opened it after this database was adopted. */
@@ -46,7 +56,7 @@ enum error account_service_resolve(struct app *app, const struct identity *ident
     enum error err =
         user_repository_find_identity(app->database, identity_key(identity), &user_id, &found);
     if (!err && !found)
-        err = open_account(app, identity, &user_id);
+        err = open_account(app, ret_account, &user_id);
     else if (!err && identity->email[0])
         err = user_repository_set_email(app->database, &user_id, text_from(identity->email));
     if (err)
@@ -68,7 +78,7 @@ static enum error reopen(struct app *app, struct account *account)
     if (!err && found)
         err = user_repository_restore(app->database, &names, &account->user_id);
     else if (!err)
-        err = open_account(app, &account->identity, &account->user_id);
+        err = open_account(app, account, &account->user_id);
     cache_write_end(app->cache, &write);
     return err;
 }
@@ -90,4 +100,32 @@ enum error account_service_write(struct app *app, struct account *account, accou
 {
     struct cache_writes_inner inner = {.step = step, .context = context};
     return account_service_retry(app, account, cache_writes_step, &inner);
+}
+
+bool account_is_linked_device(const struct account *account,
+                              const struct user_identity_list *identities)
+{
+    struct text prefix = identity_prefix(IDENTITY_CLERK);
+    if (account->identity.kind == IDENTITY_CLERK)
+        return false;
+    for (size_t i = 0; i < identities->count; i++) {
+        struct text key = identities->items[i].identity;
+        if (key.len > prefix.len && memcmp(key.data, prefix.data, prefix.len) == 0)
+            return true;
+    }
+    return false;
+}
+
+enum error account_service_needs_sign_in(struct app *app, const struct account *account,
+                                         bool *ret_needs)
+{
+    struct user_identity_list identities = {.count = 0};
+    *ret_needs = false;
+    if (account->identity.kind == IDENTITY_CLERK)
+        return ERROR_OK;
+    enum error err = user_repository_identities(app->database, &account->user_id, &identities);
+    if (!err)
+        *ret_needs = account_is_linked_device(account, &identities);
+    user_identity_list_done(&identities);
+    return err;
 }

@@ -4,21 +4,26 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "auth/identity.h"
 #include "base/app.h"
 #include "base/error.h"
 #include "base/uuid.h"
+#include "repositories/user_repository.h"
 #include "services/account_step.h"
 
 /* Who is calling, for the life of a request. */
 struct account {
     struct identity identity;
     struct uuid user_id;
+    struct text
+        client_address; /* borrowed; whose new devices are counted together; may be absent */
 };
 
 /*
- * Fills user_id from identity. Concurrent first requests of one identity open one account.
- * Errors are those of the database layer.
+ * Fills identity and user_id; client_address is the caller's to set before. Concurrent first
+ * requests of one identity open one account. Errors are those of the database layer.
  */
 enum error account_service_resolve(struct app *app, const struct identity *identity,
                                    struct account *ret_account) MUST_CHECK;
@@ -36,3 +41,14 @@ enum error account_service_retry(struct app *app, struct account *account, accou
 /* The same of a step that may change what the cache holds of the account's balance. */
 enum error account_service_write(struct app *app, struct account *account, account_step *step,
                                  void *context) MUST_CHECK;
+
+/*
+ * Whether the account is a signed-in person's, and the identity only a device that is linked to it:
+ * it may spend and see images, and not what is about the person.
+ */
+enum error account_service_needs_sign_in(struct app *app, const struct account *account,
+                                         bool *ret_needs) MUST_CHECK;
+
+/* The same, with the identities of the account at hand. */
+bool account_is_linked_device(const struct account *account,
+                              const struct user_identity_list *identities);

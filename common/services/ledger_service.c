@@ -28,6 +28,8 @@ static enum error error_of(enum ledger_outcome outcome)
         return ERROR_INVALID_FIELD;
     case LEDGER_ALREADY_REVERSED:
         return ERROR_ALREADY_REVERSED;
+    case LEDGER_OF_PAYMENT:
+        return ERROR_PAYMENT_ENTRY;
     case LEDGER_NO_ACCOUNT:
         return ERROR_USER_NOT_FOUND;
     }

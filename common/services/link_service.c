@@ -92,6 +92,6 @@ enum error link_service_link_quietly(struct app *app, struct account *account,
         return ERROR_OK;
     }
     /* So that the next request finds the device's owner in the cache. */
-    struct account as_device;
+    struct account as_device = {.client_address = {NULL, 0}};
     return account_service_resolve(app, device, &as_device);
 }

@@ -10,8 +10,8 @@
 #include "services/settlement_service.h"
 
 /*
- * body: as it came. ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_MALFORMED_JSON, ERROR_INVALID_FIELD (about
- * no payment or refund), else as settlement_service_fetch_payment: then it has to come again.
+ * body: as it came. ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_MALFORMED_JSON, ERROR_INVALID_FIELD (no
+ * notification), else as settlement_service_fetch_payment: then it has to come again.
  */
 enum error notification_service_receive(struct app *app, struct text body,
                                         enum settlement *ret_settlement) MUST_CHECK;

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
+#include "repositories/reconcile_repository.h"
 
 int32_t payment_provider_lease_seconds(const struct app *app, int32_t calls)
 {
@@ -55,4 +56,36 @@ void payment_provider_report(const struct app *app, const char *call,
               LOG_NUMBER("status", answer->status),
               LOG_TEXT("code", text_or_empty(answer->error_code)),
               LOG_TEXT("parameter", text_or_empty(answer->error_parameter)));
+}
+
+void payment_provider_difference(const struct app *app, struct text kind, struct text provider_id)
+{
+    char labels[METRIC_LABELS_BYTES_MAX];
+    snprintf(labels, sizeof(labels), "kind=\"%.*s\"", (int)kind.len, kind.data);
+    metric_add(metrics_series(app->metrics, "payment_differences_total", labels), 1);
+    log_event(app->log, LOG_WARNING, "payment difference", LOG_TEXT("kind", kind),
+              LOG_TEXT("provider_id", provider_id));
+}
+
+enum error payment_provider_blocked(const struct app *app, struct text kind, const char *action)
+{
+    bool is_new = false;
+    const struct payment_difference difference = {
+        .kind = kind,
+        .provider_id = TEXT_LITERAL(DIFFERENCE_SHOP),
+        .details = text_from(action),
+    };
+    log_event(app->log, LOG_ERROR, "payment provider: the operator has to act",
+              LOG_TEXT("kind", kind), LOG_STRING("action", action));
+    enum error err = reconcile_repository_record_difference(app->database, &difference, &is_new);
+    if (!err && is_new)
+        payment_provider_difference(app, kind, difference.provider_id);
+    return err;
+}
+
+enum error payment_provider_denied(const struct app *app)
+{
+    return payment_provider_blocked(
+        app, TEXT_LITERAL("denied"),
+        "YooKassa denies the shop: check YOOKASSA_SHOP_ID and YOOKASSA_SECRET_KEY");
 }

@@ -65,3 +65,34 @@ bool payment_rules_repeatable(int64_t created_at, int64_t now)
 {
     return now - created_at < (int64_t)CREATION_REPEAT_SECONDS * MICROSECONDS;
 }
+
+bool payment_rules_past_due(const struct subscription *subscription)
+{
+    return text_equal(subscription->status, TEXT_LITERAL("active")) &&
+           subscription->has_grace_until;
+}
+
+bool payment_rules_renews(const struct subscription *subscription)
+{
+    return text_equal(subscription->status, TEXT_LITERAL("active")) &&
+           !subscription->cancel_at_period_end && subscription->payment_method_id.data &&
+           !payment_rules_past_due(subscription);
+}
+
+struct text payment_rules_state(const struct subscription *subscription)
+{
+    return payment_rules_past_due(subscription) ? TEXT_LITERAL("past_due") : subscription->status;
+}
+
+enum month payment_rules_month(const struct subscription *current, const struct month_order *order,
+                               int64_t now)
+{
+    if (!current || !text_equal(current->plan, order->plan))
+        return MONTH_PAY;
+    if (!current->has_current_period_end || payment_rules_renews(current))
+        return MONTH_REFUSE;
+    bool paid = current->current_period_end > now;
+    if (order->renews && paid && current->cancel_at_period_end && current->payment_method_id.data)
+        return MONTH_RESUME;
+    return MONTH_PAY;
+}

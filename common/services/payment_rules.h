@@ -12,6 +12,7 @@
 #include "base/uuid.h"
 #include "outbound/yookassa.h"
 #include "repositories/payment_repository.h"
+#include "repositories/subscription_repository.h"
 #include "services/settlement_service.h"
 
 /*
@@ -42,3 +43,33 @@ int64_t payment_rules_next_listing(int64_t since, int64_t started, bool settled)
 
 /* Whether the provider still tells a repetition of a creation from a new request. */
 bool payment_rules_repeatable(int64_t created_at, int64_t now);
+
+/* ---- subscriptions ---- */
+
+/* Whether the renewal was declined and is tried again. */
+bool payment_rules_past_due(const struct subscription *subscription);
+
+/* Whether the next month is paid by itself when this period ends. */
+bool payment_rules_renews(const struct subscription *subscription);
+
+/* "active", "past_due", "cancelled" or "expired". */
+struct text payment_rules_state(const struct subscription *subscription);
+
+enum month {
+    MONTH_PAY,    /* a month is bought */
+    MONTH_RESUME, /* what was cancelled goes on; nothing is paid */
+    MONTH_REFUSE, /* it is paid by itself, or never ends */
+};
+
+/* What the person asks for: a month of a plan. */
+struct month_order {
+    struct text plan;
+    bool renews; /* and the months after it */
+};
+
+/*
+ * What a person's order comes to. current: the active subscription, or NULL; now: microseconds
+ * since 1970.
+ */
+enum month payment_rules_month(const struct subscription *current, const struct month_order *order,
+                               int64_t now);

@@ -52,7 +52,11 @@ static enum error open_error(enum payment_open_outcome outcome)
 static void fill_answer(const struct payment *payment, struct text status,
                         struct text confirmation_url, struct payment_answer *ret_answer)
 {
-    *ret_answer = (struct payment_answer){.user_id = payment->user_id, .id = payment->id};
+    *ret_answer = (struct payment_answer){
+        .user_id = payment->user_id,
+        .id = payment->id,
+        .credit_days = payment->credit_days,
+    };
     (void)text_copy(status, ret_answer->status, sizeof(ret_answer->status));
     (void)text_copy(confirmation_url, ret_answer->confirmation_url,
                     sizeof(ret_answer->confirmation_url));
@@ -80,15 +84,47 @@ static enum error settle_answer(struct app *app, const struct payment *payment,
     return ERROR_OK;
 }
 
-/* The provider did nothing. A renewal that it never will make has failed; else the key is free. */
-static enum error accept_refusal(struct app *app, const struct payment *payment,
-                                 enum yookassa_result result)
+/* An order to save how it is paid, which the shop may not: no other order would be refused so. */
+static bool is_about_saving(const struct payment *payment, const struct yookassa_answer *answer)
 {
-    bool failed =
-        result == YOOKASSA_REFUSED && text_equal(payment->purpose, TEXT_LITERAL("renewal"));
+    return text_equal(payment->purpose, TEXT_LITERAL("subscription")) && payment->renews &&
+           (answer->status == 403 ||
+            text_equal(answer->error_parameter, TEXT_LITERAL("save_payment_method")));
+}
+
+/* The provider never will make it. One whose earlier attempt may have happened stays open. */
+static enum error accept_refusal(struct app *app, const struct payment *payment,
+                                 const struct yookassa_answer *answer)
+{
+    bool removed = false;
+    if (text_equal(payment->purpose, TEXT_LITERAL("renewal"))) {
+        enum error err =
+            payment_repository_renewal_refused(app->database, &payment->user_id, &payment->id);
+        return err ? err : ERROR_PAYMENT_REFUSED;
+    }
     enum error err =
-        failed ? payment_repository_renewal_refused(app->database, &payment->user_id, &payment->id)
-               : payment_repository_refused(app->database, &payment->user_id, &payment->id);
+        payment_repository_refused(app->database, &payment->user_id, &payment->id, &removed);
+    if (!err && is_about_saving(payment, answer))
+        err = payment_provider_blocked(
+            app, TEXT_LITERAL("may_not_save"),
+            "Ask YooKassa's manager to let the shop save payment methods (recurring payments); "
+            "until then subscriptions are sold by the month, with renews false");
+    if (err)
+        return err;
+    if (!removed)
+        return ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+    return is_about_saving(payment, answer) ? ERROR_SAVING_NOT_ALLOWED : ERROR_PAYMENT_REFUSED;
+}
+
+/* The provider did nothing and may another time: the key is free. */
+static enum error accept_failure(struct app *app, const struct payment *payment,
+                                 const struct yookassa_answer *answer)
+{
+    bool removed;
+    enum error err =
+        payment_repository_refused(app->database, &payment->user_id, &payment->id, &removed);
+    if (!err && answer->result == YOOKASSA_DENIED)
+        err = payment_provider_denied(app);
     return err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
 }
 
@@ -111,10 +147,12 @@ enum error payment_service_ask(struct app *app, const struct payment *payment,
         err = err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
         break;
     case YOOKASSA_REFUSED:
+        err = accept_refusal(app, payment, &answer);
+        break;
     case YOOKASSA_DENIED:
     case YOOKASSA_NOT_FOUND:
     case YOOKASSA_LATER:
-        err = accept_refusal(app, payment, answer.result);
+        err = accept_failure(app, payment, &answer);
         break;
     }
 out:
@@ -138,7 +176,8 @@ static enum error write_request(struct app *app, const struct payment_request *r
         .amount = amount,
         .description = request->description,
         .return_url = request->return_url,
-        .save_payment_method = text_equal(request->purpose, TEXT_LITERAL("subscription")),
+        .save_payment_method =
+            request->renews && text_equal(request->purpose, TEXT_LITERAL("subscription")),
         .payment_method_id = request->payment_method_id,
         .vat_code = app->config->yookassa_vat_code,
     };
@@ -169,6 +208,7 @@ static enum error open_row(struct app *app, const struct payment_request *reques
         .currency = request->price->currency,
         .has_tokens_amount = request->token_package.data != NULL,
         .tokens_amount = request->price->tokens,
+        .renews = request->renews,
         .request_body = body,
         .lease_seconds = payment_provider_lease_seconds(app, 2),
     };
@@ -262,4 +302,9 @@ enum error payment_service_list(struct app *app, const struct account *account,
                                 const struct row_page *page, struct payment_list *ret_list)
 {
     return payment_repository_page(app->database, &account->user_id, page, ret_list);
+}
+
+enum error payment_service_verify(struct app *app, struct payment_mismatch_list *ret_list)
+{
+    return payment_repository_verify(app->database, ret_list);
 }

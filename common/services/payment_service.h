@@ -32,6 +32,7 @@ struct payment_answer {
     struct uuid user_id, id;
     char status[PAYMENT_STATUS_BYTES_MAX];
     char confirmation_url[URL_BYTES_MAX + 1]; /* where the person pays, or empty */
+    int32_t credit_days; /* of a subscription: what is left of another plan, in days of this one */
     bool replayed;
 };
 
@@ -40,6 +41,7 @@ struct payment_answer {
  * ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_INVALID_PACKAGE, ERROR_INVALID_FIELD (a receipt is wanted
  * and there is no address for it), ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS,
  * ERROR_PAYMENT_PROVIDER_UNAVAILABLE: the same key may be used again, whatever came of it.
+ * ERROR_PAYMENT_REFUSED: the provider never will; the key may be used again.
  */
 enum error payment_service_create(struct app *app, struct account *account,
                                   const struct payment_order *order,
@@ -54,6 +56,10 @@ enum error payment_service_list(struct app *app, const struct account *account,
                                 const struct row_page *page,
                                 struct payment_list *ret_list) MUST_CHECK;
 
+/* Payments and refunds whose tokens are not in the ledger as they should be; reads everything. */
+enum error payment_service_verify(struct app *app,
+                                  struct payment_mismatch_list *ret_list) MUST_CHECK;
+
 /* --- for the services of subscriptions and of the reconciler --- */
 
 /* Any payment: what the row and the provider's request are made of. Texts are borrowed. */
@@ -64,13 +70,17 @@ struct payment_request {
     struct text token_package, plan; /* one of them */
     const struct price *price;
     const struct uuid *subscription_id; /* that it starts or renews, or NULL */
+    bool renews;                        /* a subscription whose next months are wanted as well */
     struct text description;            /* what the person reads while paying */
     struct text return_url;             /* absent for a payment by a saved method */
     struct text payment_method_id;      /* a saved method, or absent */
     struct text receipt_email;          /* as payment_order */
 };
 
-/* As payment_service_create; ERROR_USER_NOT_FOUND: the account is closed or gone. */
+/*
+ * As payment_service_create; ERROR_SAVING_NOT_ALLOWED: the provider does not let the shop save how
+ * a subscription that renews is paid; ERROR_USER_NOT_FOUND: the account is closed or gone.
+ */
 enum error payment_service_open(struct app *app, const struct payment_request *request,
                                 struct payment_answer *ret_answer) MUST_CHECK;
 

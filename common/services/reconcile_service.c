@@ -91,7 +91,7 @@ enum error reconcile_service_subscription(struct app *app, bool *ret_worked)
     enum error err = subscription_repository_claim_due(
         app->database, 1, payment_provider_lease_seconds(app, 2), &list);
     *ret_worked = !err && list.count > 0;
-    if (*ret_worked && app->yookassa)
+    if (*ret_worked)
         err = subscription_service_renew(app, &list.items[0]);
     subscription_list_done(&list);
     return err;

@@ -25,6 +25,21 @@ static enum error open_error(enum refund_open_outcome outcome)
     return ERROR_INTERNAL;
 }
 
+/* The provider did nothing. One whose earlier attempt may have happened stays open. */
+static enum error accept_failure(struct app *app, const struct refund *refund,
+                                 enum yookassa_result result)
+{
+    bool removed;
+    enum error err =
+        refund_repository_refused(app->database, &refund->user_id, &refund->id, &removed);
+    if (!err && result == YOOKASSA_DENIED)
+        err = payment_provider_denied(app);
+    if (err)
+        return err;
+    return result == YOOKASSA_REFUSED && removed ? ERROR_PAYMENT_REFUSED
+                                                 : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+}
+
 enum error refund_service_ask(struct app *app, const struct refund *refund)
 {
     struct yookassa_answer answer = {.count = 0};
@@ -49,8 +64,7 @@ enum error refund_service_ask(struct app *app, const struct refund *refund)
     case YOOKASSA_DENIED:
     case YOOKASSA_NOT_FOUND:
     case YOOKASSA_LATER:
-        err = refund_repository_refused(app->database, &refund->user_id, &refund->id);
-        err = err ? err : ERROR_PAYMENT_PROVIDER_UNAVAILABLE;
+        err = accept_failure(app, refund, answer.result);
         break;
     }
 out:

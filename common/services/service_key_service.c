@@ -10,18 +10,11 @@
 
 _Static_assert(sizeof(struct service_caller) <= CACHE_VALUE_BYTES_MAX, "it fits a cache slot");
 
-enum { HASH_TEXT_SIZE = 2 * DIGEST_BYTES + 1 };
-
-static void hash_key(struct text key, char hash[static HASH_TEXT_SIZE])
+static void hash_key(struct text key, char hash[static DIGEST_TEXT_SIZE])
 {
-    static const char DIGITS[] = "0123456789abcdef";
     unsigned char digest[DIGEST_BYTES];
     digest_sha256(key, digest);
-    for (size_t i = 0; i < DIGEST_BYTES; i++) {
-        hash[2 * i] = DIGITS[digest[i] >> 4];
-        hash[2 * i + 1] = DIGITS[digest[i] & 15];
-    }
-    hash[HASH_TEXT_SIZE - 1] = '\0';
+    digest_format(digest, hash);
 }
 
 static struct cache_key cache_key_of(struct text hash)
@@ -57,7 +50,7 @@ static bool read_scopes(struct text words, uint32_t *ret_scopes)
 enum error service_key_service_identify(struct app *app, struct text key,
                                         struct service_caller *ret_caller)
 {
-    char hash[HASH_TEXT_SIZE];
+    char hash[DIGEST_TEXT_SIZE];
     struct cache_lease lease;
     struct service_key found_key = {.rows = NULL};
     struct service_caller caller;
@@ -103,7 +96,7 @@ enum error service_key_service_create(struct app *app, struct text name, struct 
 {
     unsigned char random[32];
     char key[BASE64URL_SIZE(sizeof(random))];
-    char hash[HASH_TEXT_SIZE];
+    char hash[DIGEST_TEXT_SIZE];
     uint32_t bits;
     bool created = false;
     if (scopes.len == 0)
@@ -124,7 +117,7 @@ enum error service_key_service_create(struct app *app, struct text name, struct 
 
 enum error service_key_service_revoke(struct app *app, struct text name)
 {
-    char hash[HASH_TEXT_SIZE];
+    char hash[DIGEST_TEXT_SIZE];
     struct cache_write write;
     bool found = false;
     enum error err = service_key_repository_revoke(app->database, name, hash, &found);

@@ -19,15 +19,6 @@ struct owner {
     bool found;
 };
 
-static void count_difference(struct app *app, struct text kind, struct text provider_id)
-{
-    char labels[METRIC_LABELS_BYTES_MAX];
-    snprintf(labels, sizeof(labels), "kind=\"%.*s\"", (int)kind.len, kind.data);
-    metric_add(metrics_series(app->metrics, "payment_differences_total", labels), 1);
-    log_event(app->log, LOG_WARNING, "payment difference", LOG_TEXT("kind", kind),
-              LOG_TEXT("provider_id", provider_id));
-}
-
 /* What no payment of ours belongs to. */
 static enum error record_unknown(struct app *app, struct text kind, struct text provider_id,
                                  const struct money *amount)
@@ -44,7 +35,7 @@ static enum error record_unknown(struct app *app, struct text kind, struct text 
     };
     enum error err = reconcile_repository_record_difference(app->database, &difference, &is_new);
     if (!err && is_new)
-        count_difference(app, kind, provider_id);
+        payment_provider_difference(app, kind, provider_id);
     return err;
 }
 
@@ -81,7 +72,7 @@ static enum error apply(struct app *app, const struct payment_state *state,
     struct payment_application application = {state, ret_applied};
     enum error err = cache_writes_balance(app, &state->user_id, apply_once, &application);
     if (!err && ret_applied->kind[0])
-        count_difference(app, text_from(ret_applied->kind), state->provider_id);
+        payment_provider_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
 }
 
@@ -251,7 +242,7 @@ static enum error apply_refund(struct app *app, const struct refund_state *state
     struct refund_application application = {state, ret_applied};
     enum error err = cache_writes_balance(app, &state->user_id, apply_refund_once, &application);
     if (!err && ret_applied->kind[0])
-        count_difference(app, text_from(ret_applied->kind), state->provider_id);
+        payment_provider_difference(app, text_from(ret_applied->kind), state->provider_id);
     return err;
 }
 

@@ -15,6 +15,7 @@ enum settlement {
     SETTLEMENT_DONE,       /* something changed */
     SETTLEMENT_KNOWN,      /* nothing did: we knew */
     SETTLEMENT_DIFFERENCE, /* recorded for the operator; the reconciler looks again */
+    SETTLEMENT_IGNORED,    /* of a notification: about an object that is not used here */
 };
 
 /*

@@ -3,8 +3,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cache/cache.h"
 #include "observe/log.h"
+#include "services/cache_keys.h"
 #include "services/payment_provider.h"
+#include "services/payment_rules.h"
 
 enum { DESCRIPTION_SIZE = 96 };
 
@@ -29,22 +34,32 @@ static enum error was_made(struct app *app, const struct uuid *user_id,
     return err;
 }
 
-/* One of the same plan goes on, or is resumed; ret_resumed. */
-static enum error resume(struct app *app, const struct uuid *user_id, struct text plan,
-                         bool *ret_resumed)
+/* Clears a cancellation; ret_resumed false: it has ended this very moment. */
+static enum error resume(struct app *app, const struct subscription *current, bool *ret_resumed)
 {
+    const struct subscription_cancellation wanted = {
+        .user_id = current->user_id, .only_id = &current->id, .cancel = false};
     struct subscription_list list = {.count = 0};
-    enum error err = subscription_repository_current(app->database, user_id, &list);
-    if (!err && list.count > 0 && text_equal(list.items[0].plan, plan)) {
-        if (!list.items[0].cancel_at_period_end)
-            err = ERROR_SUBSCRIPTION_ACTIVE;
-        else
-            err = subscription_repository_cancel(
-                app->database,
-                &(struct subscription_cancellation){
-                    .user_id = *user_id, .only_id = &list.items[0].id, .cancel = false},
-                ret_resumed);
-    }
+    enum error err = subscription_repository_cancel(app->database, &wanted, &list);
+    if (!err)
+        *ret_resumed = list.count > 0;
+    subscription_list_done(&list);
+    return err;
+}
+
+/* ret_resumed false, and no error: a month is to be paid. */
+static enum error look_at_current(struct app *app, const struct payment_request *request,
+                                  bool *ret_resumed)
+{
+    const struct month_order order = {.plan = request->plan, .renews = request->renews};
+    struct subscription_list list = {.count = 0};
+    enum error err = subscription_repository_current(app->database, &request->user_id, &list);
+    const struct subscription *current = !err && list.count > 0 ? &list.items[0] : NULL;
+    enum month month = payment_rules_month(current, &order, clock_unix_us());
+    if (!err && month == MONTH_REFUSE)
+        err = ERROR_SUBSCRIPTION_ACTIVE;
+    if (!err && month == MONTH_RESUME)
+        err = resume(app, current, ret_resumed);
     subscription_list_done(&list);
     return err;
 }
@@ -67,7 +82,7 @@ static enum error create_once(struct app *app, const struct uuid *user_id, void 
     request->subscription_id = &subscription_id;
     enum error err = was_made(app, user_id, &request->operation, &made);
     if (!err && !made)
-        err = resume(app, user_id, request->plan, &answer->resumed);
+        err = look_at_current(app, request, &answer->resumed);
     return err || answer->resumed ? err : payment_service_open(app, request, &answer->payment);
 }
 
@@ -89,6 +104,7 @@ enum error subscription_service_create(struct app *app, struct account *account,
             {
                 .purpose = TEXT_LITERAL("subscription"),
                 .plan = order->plan,
+                .renews = order->renews,
                 .price = &price,
                 .description = describe(order->plan, description),
                 .return_url = order->return_url,
@@ -105,16 +121,47 @@ enum error subscription_service_create(struct app *app, struct account *account,
 enum error subscription_service_cancel(struct app *app, const struct account *account,
                                        struct subscription_list *ret_list)
 {
-    bool found = false;
     const struct subscription_cancellation wanted = {.user_id = account->user_id, .cancel = true};
-    enum error err = subscription_repository_cancel(app->database, &wanted, &found);
-    if (err || !found)
-        return err ? err : ERROR_NOT_FOUND;
-    err = subscription_repository_current(app->database, &account->user_id, ret_list);
+    struct cache_key cached = cache_keys_balance(&account->user_id);
+    struct cache_write write;
+    /* The plan ends with it when the period is over. */
+    cache_write_begin(app->cache, &cached, &write);
+    enum error err = subscription_repository_cancel(app->database, &wanted, ret_list);
+    cache_write_end(app->cache, &write);
     if (err || ret_list->count > 0)
         return err;
     subscription_list_done(ret_list);
-    return ERROR_NOT_FOUND; /* the period ended this very moment */
+    return ERROR_NOT_FOUND;
+}
+
+static enum error end_at(struct app *app, const struct row_key *key,
+                         struct subscription_list *ret_list)
+{
+    struct cache_key cached = cache_keys_balance(&key->user_id);
+    struct cache_write write;
+    cache_write_begin(app->cache, &cached, &write);
+    enum error err = subscription_repository_end(app->database, key, ret_list);
+    cache_write_end(app->cache, &write);
+    return err;
+}
+
+enum error subscription_service_end(struct app *app, const struct row_key *known,
+                                    struct subscription_list *ret_list)
+{
+    /* Between looking and ending the account may be linked to another, and it with it. */
+    for (int i = 0; i <= REOPENS_MAX; i++) {
+        struct row_key key;
+        bool found = false;
+        enum error err = subscription_repository_locate(app->database, known, &key, &found);
+        if (!err && !found)
+            err = ERROR_NOT_FOUND;
+        if (!err)
+            err = end_at(app, &key, ret_list);
+        if (err || ret_list->count > 0)
+            return err;
+        subscription_list_done(ret_list);
+    }
+    return ERROR_OVERLOADED;
 }
 
 enum error subscription_service_list(struct app *app, const struct account *account,
@@ -144,6 +191,7 @@ static enum error renew_at(struct app *app, const struct subscription *subscript
         .operation = renewal_of(subscription),
         .purpose = TEXT_LITERAL("renewal"),
         .plan = subscription->plan,
+        .renews = true,
         .price = price,
         .subscription_id = &subscription->id,
         .description = describe(subscription->plan, description),
@@ -157,10 +205,32 @@ static enum error renew_at(struct app *app, const struct subscription *subscript
     return err;
 }
 
+/* It ends with the period that is over: by its id, for the person may have begun another one. */
+static enum error end_unrenewable(struct app *app, const struct subscription *subscription)
+{
+    const struct subscription_cancellation wanted = {
+        .user_id = subscription->user_id, .only_id = &subscription->id, .cancel = true};
+    struct subscription_list list = {.count = 0};
+    enum error err = subscription_repository_cancel(app->database, &wanted, &list);
+    subscription_list_done(&list);
+    return err;
+}
+
+static void report_late(struct app *app, const struct subscription *subscription)
+{
+    char id[UUID_TEXT_SIZE];
+    uuid_format(&subscription->id, id);
+    payment_provider_difference(app, TEXT_LITERAL("renewal_late"), text_from(id));
+}
+
 enum error subscription_service_renew(struct app *app, const struct subscription *subscription)
 {
     struct price price = {.rows = NULL};
     bool found = false;
+    if (subscription->late)
+        report_late(app, subscription);
+    if (!app->yookassa || !text_equal(subscription->status, TEXT_LITERAL("active")))
+        return ERROR_OK;
     enum error err = price_repository_find_plan(app->database, subscription->plan, &price, &found);
     if (err)
         return err;
@@ -172,8 +242,5 @@ enum error subscription_service_renew(struct app *app, const struct subscription
     log_event(app->log, LOG_ERROR, "a subscription cannot be renewed and ends",
               LOG_STRING("cause", found ? "no address for the receipt" : "plan is not sold"),
               LOG_TEXT("plan", subscription->plan));
-    /* By its id: the person may have begun another one meanwhile. */
-    const struct subscription_cancellation wanted = {
-        .user_id = subscription->user_id, .only_id = &subscription->id, .cancel = true};
-    return subscription_repository_cancel(app->database, &wanted, &found);
+    return end_unrenewable(app, subscription);
 }

@@ -2,8 +2,25 @@
 
 #include "base/clock.h"
 #include "cache/cache.h"
+#include "repositories/reconcile_repository.h"
 
 enum { SLOW_DATABASE_MS = 1000 }; /* a small statement that takes longer is a sign of trouble */
+
+static void check_payments(struct app *app, struct health_report *report)
+{
+    struct shop_difference difference = {.rows = NULL};
+    bool found = false;
+    if (reconcile_repository_shop(app->database, &difference, &found))
+        return;
+    report->has_payments = true;
+    if (!found)
+        return;
+    report->payments = HEALTH_DEGRADED;
+    (void)text_copy(difference.details, report->payments_action, sizeof(report->payments_action));
+    if (report->overall < HEALTH_DEGRADED)
+        report->overall = HEALTH_DEGRADED;
+    shop_difference_done(&difference);
+}
 
 void system_service_health(struct app *app, struct health_report *ret_report)
 {
@@ -24,6 +41,8 @@ void system_service_health(struct app *app, struct health_report *ret_report)
     };
     ret_report->overall =
         ret_report->database > ret_report->cache ? ret_report->database : ret_report->cache;
+    if (app->yookassa && answered)
+        check_payments(app, ret_report);
 }
 
 const char *system_service_health_name(enum health health)

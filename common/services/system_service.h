@@ -17,6 +17,9 @@ struct health_report {
     bool database_answered;
     bool database_writable;
     enum health cache; /* degraded: not there, every read goes to the database */
+    bool has_payments;
+    enum health payments;      /* degraded: the operator has to do what payments_action says */
+    char payments_action[256]; /* a sentence, or empty */
 };
 
 /* Never fails: what does not work is in the report. */

@@ -57,9 +57,9 @@ enum error usage_service_today(struct app *app, const struct account *account,
     return usage_repository_today(app->database, &account->user_id, ret_today);
 }
 
-int usage_service_wait_seconds(const struct usage_outcome *outcome)
+int usage_service_seconds_until(int64_t time_us)
 {
-    int64_t left_us = outcome->reset_at - clock_unix_us();
+    int64_t left_us = time_us - clock_unix_us();
     /* The window is a minute; a clock of the database that is off must not say more. */
     int64_t seconds = (left_us + 999999) / 1000000;
     return seconds < 1 ? 1 : seconds > 60 ? 60 : (int)seconds;

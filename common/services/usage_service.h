@@ -30,5 +30,5 @@ enum error usage_service_error(enum usage_result result);
 enum error usage_service_today(struct app *app, const struct account *account,
                                struct usage_today *ret_today) MUST_CHECK;
 
-/* Seconds until an outcome's window moves on, at least 1. */
-int usage_service_wait_seconds(const struct usage_outcome *outcome);
+/* Whole seconds from now to a time of an outcome: 1 to 60, the length of the window. */
+int usage_service_seconds_until(int64_t time_us);

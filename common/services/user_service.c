@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/config.h"
 #include "base/limits.h"
 #include "services/cache_keys.h"
 #include "services/cache_writes.h"
@@ -124,6 +125,27 @@ static enum error export_refunds(struct app *app, const struct account *account,
     return ERROR_OK;
 }
 
+static enum error export_holds(struct app *app, const struct account *account,
+                               const struct export_sink *sink)
+{
+    struct row_range range = {.after_id = FIRST_ID, .limit = EXPORT_PAGE_ROWS};
+    size_t count;
+    do {
+        struct hold_entry_list list = {.count = 0};
+        enum error err = hold_repository_export(app->database, &account->user_id, &range, &list);
+        for (size_t i = 0; !err && i < list.count; i++)
+            if (!sink->hold(sink->context, &list.items[i]))
+                err = ERROR_CLIENT_GONE;
+        count = list.count;
+        if (count > 0)
+            range.after_id = list.items[count - 1].id;
+        hold_entry_list_done(&list);
+        if (err)
+            return err;
+    } while (count == EXPORT_PAGE_ROWS);
+    return ERROR_OK;
+}
+
 static enum error export_generations(struct app *app, const struct account *account,
                                      const struct export_sink *sink)
 {
@@ -236,6 +258,8 @@ enum error user_service_export(struct app *app, struct account *account,
     if (!err)
         err = export_transactions(app, account, sink);
     if (!err)
+        err = export_holds(app, account, sink);
+    if (!err)
         err = export_generations(app, account, sink);
     if (!err)
         err = export_uploads(app, account, sink);
@@ -253,38 +277,64 @@ static void name_cached(const struct uuid *user_id, const struct user_identity_l
     ret_keys[identities->count] = cache_keys_balance(user_id);
 }
 
-static enum error erase_once(struct app *app, const struct uuid *user_id, void *context)
+/* What is kept of each identity. */
+static void make_digests(struct text secret, const struct user_identity_list *identities,
+                         char (*digests)[DIGEST_TEXT_SIZE])
 {
-    (void)context;
-    struct cache_key *keys = NULL;
-    struct cache_write *writes = NULL;
-    struct user_identity_list identities = {.count = 0};
-    bool erased = false;
-    enum error err = user_repository_identities(app->database, user_id, &identities);
-    if (err)
-        return err;
-    size_t count = identities.count + 1;
-    keys = calloc(count, sizeof(*keys));
-    writes = calloc(count, sizeof(*writes));
-    if (!keys || !writes) {
-        err = ERROR_NO_MEMORY;
+    for (size_t i = 0; i < identities->count; i++)
+        identity_digest(secret, identities->items[i].identity, digests[i]);
+}
+
+static enum error erase_identities(struct app *app, const struct uuid *user_id,
+                                   const struct user_identity_list *identities)
+{
+    enum erase_outcome outcome = ERASE_GONE;
+    size_t count = identities->count + 1;
+    struct cache_key *keys = calloc(count, sizeof(*keys));
+    struct cache_write *writes = calloc(count, sizeof(*writes));
+    char(*digests)[DIGEST_TEXT_SIZE] = calloc(count, sizeof(*digests));
+    enum error err = ERROR_NO_MEMORY;
+    if (!keys || !writes || !digests)
         goto out;
-    }
-    name_cached(user_id, &identities, keys);
+    make_digests(text_from(app->config->identity_digest_key), identities, digests);
+    name_cached(user_id, identities, keys);
     cache_writes_begin(app, keys, count, writes);
-    err = user_repository_erase(app->database, user_id, &erased);
+    struct user_erasure erasure = {identities->items, digests, identities->count};
+    err = user_repository_erase(app->database, user_id, &erasure, &outcome);
     cache_writes_end(app, writes, count);
-    if (!err && !erased)
+    /* The identities, or the account they lead to, are read again. */
+    if (!err && outcome != ERASE_DONE)
         err = ERROR_USER_NOT_FOUND;
 out:
     free(keys);
     free(writes);
+    free(digests);
+    return err;
+}
+
+static enum error erase_once(struct app *app, const struct uuid *user_id, void *context)
+{
+    const struct account *account = context;
+    struct user_identity_list identities = {.count = 0};
+    enum error err = user_repository_identities(app->database, user_id, &identities);
+    /* The account of a device that was linked meanwhile is the person's: a session erases it. */
+    if (!err && account_is_linked_device(account, &identities))
+        err = ERROR_SIGN_IN_REQUIRED;
+    if (!err)
+        err = erase_identities(app, user_id, &identities);
     user_identity_list_done(&identities);
     return err;
 }
 
 enum error user_service_erase(struct app *app, struct account *account)
 {
-    /* A device that was linked meanwhile is erased with the account it belongs to now. */
-    return account_service_retry(app, account, erase_once, NULL);
+    /* Without it a person could take every bonus once more after each erasure. */
+    if (!app->config->identity_digest_key[0])
+        return ERROR_NOT_CONFIGURED;
+    return account_service_retry(app, account, erase_once, account);
+}
+
+enum error user_service_sweep(struct app *app)
+{
+    return user_repository_sweep(app->database, PERSON_SWEEP_ROWS_MAX);
 }

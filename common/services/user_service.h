@@ -4,6 +4,7 @@
 #include "base/app.h"
 #include "base/error.h"
 #include "repositories/generation_repository.h"
+#include "repositories/hold_repository.h"
 #include "repositories/payment_repository.h"
 #include "repositories/refund_repository.h"
 #include "repositories/subscription_repository.h"
@@ -34,6 +35,7 @@ struct export_sink {
     bool (*generation)(void *context, const struct generation *generation);
     bool (*upload)(void *context, const struct upload *upload);
     bool (*transaction)(void *context, const struct transaction *transaction);
+    bool (*hold)(void *context, const struct hold_entry *hold);
     bool (*usage)(void *context, const struct usage_entry *entry);
 };
 
@@ -45,5 +47,12 @@ struct export_sink {
 enum error user_service_export(struct app *app, struct account *account,
                                const struct export_sink *sink) MUST_CHECK;
 
-/* Erases the person and keeps the books. Safe to repeat. */
+/*
+ * Erases the person and keeps the books, and a keyed digest of each identity. Safe to repeat.
+ * ERROR_NOT_CONFIGURED without IDENTITY_DIGEST_KEY; ERROR_SIGN_IN_REQUIRED for a device that was
+ * linked to an account meanwhile.
+ */
 enum error user_service_erase(struct app *app, struct account *account) MUST_CHECK;
+
+/* Removes what is counted by person and by address and counts no more, a piece at a time. */
+enum error user_service_sweep(struct app *app) MUST_CHECK;

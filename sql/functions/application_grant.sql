@@ -9,7 +9,8 @@ BEGIN
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON users, user_identities,'
                    ' subscriptions, generations, usage_logs, payments, user_tokens, token_holds,'
                    ' plans, token_packages, app_settings, service_keys, payment_references,'
-                   ' payment_refunds, payment_differences, payment_windows, user_uploads TO %I', p_role);
+                   ' payment_refunds, payment_differences, payment_windows, erased_identities,'
+                   ' address_uses, user_uploads TO %I', p_role);
     EXECUTE format('REVOKE UPDATE, DELETE, TRUNCATE, TRIGGER ON token_transactions'
                    ' FROM PUBLIC, %I', p_role);
     EXECUTE format('GRANT SELECT, INSERT ON token_transactions TO %I', p_role);

@@ -105,12 +105,12 @@ BEGIN
                           token_package, tokens_amount, created_at, purpose, plan,
                           subscription_id, refunded_amount, confirmation_url,
                           cancellation_reason, request_body, request_hash, repeated,
-                          next_check_at, succeeded_at)
+                          next_check_at, succeeded_at, renews, credit_days)
     SELECT p_user_id, m.id, m.yookassa_payment_id, m.amount, m.currency, m.status,
            m.token_package, m.tokens_amount, m.created_at, m.purpose, m.plan,
            m.subscription_id, m.refunded_amount, m.confirmation_url,
            m.cancellation_reason, m.request_body, m.request_hash, m.repeated,
-           m.next_check_at, m.succeeded_at
+           m.next_check_at, m.succeeded_at, m.renews, m.credit_days
     FROM moved m;
     WITH moved AS (DELETE FROM payment_refunds r WHERE r.user_id = p_device_user_id RETURNING r.*)
     INSERT INTO payment_refunds (user_id, id, payment_id, yookassa_refund_id,
@@ -146,18 +146,22 @@ BEGIN
     INSERT INTO subscriptions (user_id, id, plan, status, current_period_start,
                                current_period_end, yookassa_subscription_id, created_at,
                                updated_at, payment_method_id, cancel_at_period_end,
-                               renewal_attempts, period_anchor, period_months, next_check_at)
+                               renewal_attempts, period_anchor, period_months, next_check_at,
+                               grace_until, paid_amount)
     SELECT p_user_id, m.id, m.plan,
            CASE WHEN m.status = 'active' AND other.there THEN 'cancelled' ELSE m.status END,
            m.current_period_start, m.current_period_end, m.yookassa_subscription_id,
            m.created_at, m.updated_at,
            CASE WHEN NOT other.there THEN m.payment_method_id END, m.cancel_at_period_end,
            m.renewal_attempts, m.period_anchor, m.period_months,
-           CASE WHEN NOT other.there THEN m.next_check_at END
+           CASE WHEN NOT other.there THEN m.next_check_at END, m.grace_until, m.paid_amount
     FROM moved m
     CROSS JOIN (SELECT EXISTS (SELECT 1 FROM subscriptions s
                                WHERE s.user_id = p_user_id AND s.status = 'active')) other (there);
 
+    IF device.used_before > coalesce(account.used_before, '-infinity') THEN
+        UPDATE users u SET used_before = device.used_before WHERE u.id = p_user_id;
+    END IF;
     UPDATE users u SET merged_into = p_user_id, updated_at = present
     WHERE u.id = p_device_user_id OR u.merged_into = p_device_user_id;
     UPDATE user_identities i SET user_id = p_user_id WHERE i.user_id = p_device_user_id;

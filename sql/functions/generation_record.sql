@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION generation_record(p_user_id uuid, p_generation_id uui
                                              p_prompt_used text, p_trend text, p_quality text,
                                              p_ip_address text, p_by_address boolean,
                                              p_request_hash bigint)
-RETURNS TABLE (outcome text, used int, usage_limit int, reset_at timestamp,
+RETURNS TABLE (outcome text, used int, usage_limit int, reset_at timestamp, retry_at timestamp,
                created_at timestamp)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -25,6 +25,7 @@ BEGIN
         VALUES (p_user_id, p_generation_id, p_image_url, p_prompt_used, p_trend, p_quality,
                 'completed', stored, stored);
     END IF;
-    RETURN QUERY SELECT usage.outcome, usage.used, usage.usage_limit, usage.reset_at, stored;
+    RETURN QUERY SELECT usage.outcome, usage.used, usage.usage_limit, usage.reset_at,
+                        usage.retry_at, stored;
 END
 $$;

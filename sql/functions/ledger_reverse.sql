@@ -2,7 +2,10 @@
 -- same, or a device linked to it). The reversal's id is made of the entry's, so there is only one.
 -- It is looked for in both accounts: the entry may have been reversed before the device was linked.
 -- A reversal, and an entry of a link's transfer, are already_reversed: their opposite is there.
--- outcome: done, replayed, reused, in_progress, already_reversed, insufficient, limit, not_found.
+-- An entry of a payment or refund, whose id is made of theirs, is of_payment: its refund takes the
+-- tokens back, once. So is a purchase that the original backend credited for a payment.
+-- outcome: done, replayed, reused, in_progress, already_reversed, of_payment, insufficient,
+-- limit, not_found.
 -- No row: no such account.
 CREATE OR REPLACE FUNCTION ledger_reverse(p_user_id uuid, p_entry_user_id uuid, p_entry_id uuid,
                                           p_operation_id uuid, p_request_hash bigint)
@@ -30,6 +33,18 @@ BEGIN
     WHERE e.user_id = p_entry_user_id AND e.id = p_entry_id;
     IF NOT FOUND THEN
         RETURN QUERY SELECT 'not_found', 0, NULL::uuid;
+        RETURN;
+    END IF;
+    IF original.id IN (md5('payment ' || original.operation_id)::uuid,
+                       md5('refund ' || original.operation_id)::uuid)
+       -- Random ids are the original's: ours begin with the time, or are made of something.
+       OR original.type = 'purchase' AND original.operation_id IS NULL
+          AND substr(original.id::text, 15, 1) = '4' AND EXISTS (
+              SELECT 1 FROM payments p
+              WHERE p.user_id = p_user_id AND p.purpose = 'tokens' AND p.succeeded_at IS NULL
+                AND p.status IN ('succeeded', 'refunded')
+                AND p.tokens_amount = original.amount) THEN
+        RETURN QUERY SELECT 'of_payment', account.balance - account.held, NULL::uuid;
         RETURN;
     END IF;
     SELECT * INTO prior FROM token_transactions e

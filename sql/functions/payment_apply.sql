@@ -62,7 +62,7 @@ BEGIN
             kind := payment_credit(p_user_id, p_id, tokens);
         ELSE
             kind := subscription_paid(
-                p_user_id, coalesce(paid.subscription_id, p_id), paid.purpose, paid.plan,
+                p_user_id, paid,
                 CASE paid.purpose WHEN 'subscription' THEN p_payment_method_id END);
         END IF;
         -- These an operator or the person can put right; it is tried again until then.
@@ -76,7 +76,8 @@ BEGIN
                                     p_cancellation_reason);
     END IF;
     IF kind IS NULL THEN
-        PERFORM payment_agrees(p_provider_id);
+        PERFORM payment_agrees(p_provider_id, paid.purpose = 'subscription' AND paid.renews
+                                              AND paid.yookassa_payment_id IS NULL);
     ELSE
         PERFORM payment_difference(p_user_id, p_id, p_provider_id, kind,
                                 format('paid %s %s for %s', paid.amount, paid.currency,

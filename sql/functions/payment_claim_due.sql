@@ -3,7 +3,7 @@
 -- the schedule should nobody say otherwise. The provider honours the key of a creation for a day:
 -- from 23 hours on one without an answer is not returned, and after two days it is given up, if the
 -- provider's list was read to its end for a time when it would have been in it. Nor is one returned
--- that would renew a subscription that has ended or was cancelled.
+-- that would renew a subscription that has ended, was cancelled, or was paid meanwhile.
 CREATE OR REPLACE FUNCTION payment_claim_due(p_limit int, p_lease_seconds int)
 RETURNS SETOF payments
 LANGUAGE plpgsql AS $$
@@ -28,7 +28,8 @@ BEGIN
               AND (claim.purpose <> 'renewal' OR EXISTS (
                        SELECT 1 FROM subscriptions s
                        WHERE s.user_id = claim.user_id AND s.id = claim.subscription_id
-                         AND s.status = 'active' AND NOT s.cancel_at_period_end)) THEN
+                         AND s.status = 'active' AND NOT s.cancel_at_period_end
+                         AND s.current_period_end <= claim.created_at)) THEN
             UPDATE payments p
             SET next_check_at = present + greatest(
                     make_interval(secs => p_lease_seconds),

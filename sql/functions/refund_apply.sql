@@ -64,7 +64,7 @@ BEGIN
     END IF;
     outcome := CASE WHEN p_status <> 'pending' AND was = 'pending'
                       OR was <> refund.status OR NOT known THEN 'applied' ELSE 'unchanged' END;
-    PERFORM payment_agrees(p_provider_id);
+    PERFORM payment_agrees(p_provider_id, false);
     IF was = 'pending' THEN
         IF p_status = 'succeeded' THEN
             SELECT p_amount::numeric + coalesce(sum(r.amount), 0) INTO total
@@ -77,7 +77,17 @@ BEGIN
             SET refunded_amount = total,
                 status = CASE WHEN total >= p.amount THEN 'refunded' ELSE p.status END
             WHERE p.user_id = p_user_id AND p.id = p_payment_id;
-            IF refund.tokens_owed > 0 THEN
+            IF paid.purpose <> 'tokens' THEN
+                kind := subscription_refunded(p_user_id, paid, p_amount::numeric,
+                                              total >= paid.amount);
+            END IF;
+            IF kind IS NOT NULL THEN
+                outcome := 'uncredited';
+                PERFORM payment_difference(
+                    p_user_id, p_payment_id, p_provider_id, kind,
+                    format('refund of %s %s for %s, whose rest became days of another plan',
+                           p_amount, p_currency, paid.plan));
+            ELSIF refund.tokens_owed > 0 THEN
                 kind := 'tokens_owed';
                 outcome := 'uncredited';
                 PERFORM payment_difference(p_user_id, p_payment_id, p_provider_id, kind,

@@ -79,9 +79,9 @@ CREATE TABLE IF NOT EXISTS token_transactions (
     CONSTRAINT token_transactions_pkey PRIMARY KEY (id, user_id)
 );
 
--- Who an identity leads to: "device:<device id>", "clerk:<Clerk user id>" or, of adopted accounts,
--- "telegram:<id>", "vk:<id>", "yandex:<id>". Unique across users, hence a table of its own, keyed by
--- the identity.
+-- The user that an identity leads to: "device:<device id>", "clerk:<Clerk user id>" or, of adopted
+-- accounts, "telegram:<id>", "vk:<id>", "yandex:<id>". Unique across users, hence a table of its
+-- own, keyed by the identity.
 CREATE TABLE IF NOT EXISTS user_identities (
     identity text CONSTRAINT user_identities_pkey PRIMARY KEY,
     user_id uuid NOT NULL
@@ -117,6 +117,8 @@ CREATE INDEX IF NOT EXISTS token_holds_expiry_idx ON token_holds (expires_at)
     WHERE status = 'pending';
 CREATE INDEX IF NOT EXISTS token_holds_pending_idx ON token_holds (user_id, expires_at)
     WHERE status = 'pending';
+CREATE INDEX IF NOT EXISTS token_holds_list_idx
+    ON token_holds (user_id, created_at DESC, id DESC);
 
 -- Photos of a person, and pictures, that the original backend stored elsewhere; url leads there.
 -- It has the table in newer installations only.
@@ -258,7 +260,9 @@ ALTER TABLE usage_logs
 -- so that a refusal says nothing of the attempts before. next_check_at: who asks the provider sets
 -- it ahead, which keeps others away, and it is when to look next; NULL when there is nothing to
 -- look for. succeeded_at: when this backend learnt that it was paid; NULL for a payment that the
--- original backend credited. An adopted status may be any word, hence no check.
+-- original backend credited. renews: whether the person wants what it pays for to be renewed.
+-- credit_days: what the rest of another plan is worth in days of this one; promised when it is
+-- opened, given when it is paid. An adopted status may be any word, hence no check.
 ALTER TABLE payments
     ADD COLUMN IF NOT EXISTS purpose text NOT NULL DEFAULT 'tokens'
         CONSTRAINT payments_purpose_check
@@ -272,17 +276,23 @@ ALTER TABLE payments
     ADD COLUMN IF NOT EXISTS request_hash bigint,
     ADD COLUMN IF NOT EXISTS repeated boolean NOT NULL DEFAULT false,
     ADD COLUMN IF NOT EXISTS next_check_at timestamp,
-    ADD COLUMN IF NOT EXISTS succeeded_at timestamp;
+    ADD COLUMN IF NOT EXISTS succeeded_at timestamp,
+    ADD COLUMN IF NOT EXISTS renews boolean NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS credit_days int NOT NULL DEFAULT 0;
 
 -- period_anchor and period_months: the period ends that many months after the anchor, so that a
 -- subscription of the 31st is one of the 31st again after February. payment_method_id: what the
 -- provider saved, while the subscription is active; NULL: there is no renewal. renewal_attempts:
 -- failed ones of this period. next_check_at: when a renewal is due, or its next attempt; ahead
--- while somebody is at it.
+-- while somebody is at it. grace_until: of a subscription whose renewal was declined, the end of
+-- the attempts; kept when it ends meanwhile. paid_amount: for the current period, with what an
+-- earlier plan was still worth.
 ALTER TABLE subscriptions
     ADD COLUMN IF NOT EXISTS payment_method_id text,
     ADD COLUMN IF NOT EXISTS cancel_at_period_end boolean NOT NULL DEFAULT false,
     ADD COLUMN IF NOT EXISTS renewal_attempts int NOT NULL DEFAULT 0,
     ADD COLUMN IF NOT EXISTS period_anchor timestamp,
     ADD COLUMN IF NOT EXISTS period_months int NOT NULL DEFAULT 0,
-    ADD COLUMN IF NOT EXISTS next_check_at timestamp;
+    ADD COLUMN IF NOT EXISTS next_check_at timestamp,
+    ADD COLUMN IF NOT EXISTS grace_until timestamp,
+    ADD COLUMN IF NOT EXISTS paid_amount numeric(10, 2) NOT NULL DEFAULT 0;

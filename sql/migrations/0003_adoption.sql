@@ -330,3 +330,13 @@ WHERE next_check_at IS NOT NULL AND yookassa_payment_id LIKE 'telegram\_stars\_%
 DELETE FROM payment_references WHERE provider_id LIKE 'telegram\_stars\_%';
 UPDATE subscriptions s SET next_check_at = s.current_period_end
 WHERE s.status = 'active' AND s.next_check_at IS NULL AND s.current_period_end IS NOT NULL;
+-- What was paid for the period that an adopted subscription is in, as far as a payment says so.
+UPDATE subscriptions s SET paid_amount = paid.amount
+FROM (SELECT DISTINCT ON (p.user_id, p.plan) p.user_id, p.plan, p.amount, p.created_at
+      FROM payments p
+      WHERE p.purpose = 'subscription' AND p.status = 'succeeded' AND p.succeeded_at IS NULL
+      ORDER BY p.user_id, p.plan, p.created_at DESC) paid
+WHERE s.user_id = paid.user_id AND s.plan = paid.plan AND s.status = 'active'
+  AND s.paid_amount = 0 AND s.period_months = 0 AND s.current_period_end IS NOT NULL
+  AND paid.created_at >= coalesce(s.current_period_start,
+                                  s.current_period_end - interval '1 month') - interval '1 day';

@@ -12,7 +12,12 @@ SELECT q.place::int AS place,
        p.daily_generations,
        (SELECT count(*)::int FROM usage_logs l
         WHERE l.user_id = t.user_id AND l.action = 'generation'
-          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc')) AS generations_today
+          AND l.created_at >= date_trunc('day', now() AT TIME ZONE 'utc'))
+       + CASE WHEN p.plan = 'free' AND p.daily_generations > 0
+              THEN (SELECT CASE WHEN u.used_before >= date_trunc('day', now() AT TIME ZONE 'utc')
+                                THEN p.daily_generations ELSE 0 END
+                    FROM users u WHERE u.id = t.user_id)
+              ELSE 0 END AS generations_today
 FROM unnest($1::uuid[]) WITH ORDINALITY q (user_id, place)
 JOIN user_tokens t ON t.user_id = q.user_id
 CROSS JOIN LATERAL (
@@ -25,9 +30,9 @@ CROSS JOIN LATERAL (
 LEFT JOIN subscriptions s
        ON s.user_id = t.user_id AND s.status = 'active'
       AND (s.current_period_end IS NULL
-           OR s.current_period_end > (now() AT TIME ZONE 'utc')
-                                     - CASE WHEN s.payment_method_id IS NULL
-                                                 OR s.cancel_at_period_end
-                                            THEN interval '0' ELSE interval '8 days' END)
+           OR CASE WHEN s.payment_method_id IS NULL OR s.cancel_at_period_end
+                   THEN s.current_period_end
+                   ELSE coalesce(s.grace_until, s.current_period_end) + interval '30 days' END
+              > (now() AT TIME ZONE 'utc'))
 JOIN plans p ON p.plan = coalesce(s.plan, 'free')
 WHERE t.closed_at IS NULL

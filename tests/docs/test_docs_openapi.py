@@ -31,7 +31,8 @@ def read(path):
 # What a route's access is in the terms of openapi.yaml. nginx and the handler alone know addresses.
 SECURITY = {
     "public": set(), "provider": set(), "loopback": set(),
-    "account": {"device", "clerk", "clerkCookie"}, "clerk": {"clerk", "clerkCookie"},
+    "account": {"device", "clerk", "clerkCookie"}, "person": {"device", "clerk", "clerkCookie"},
+    "clerk": {"clerk", "clerkCookie"},
     "init-secret": {"initSecretHeader", "initSecretQuery"}, "service": {"service"},
 }
 
@@ -167,6 +168,9 @@ def test_who_may_call_is_what_the_route_declares(routes):
         schemes = {name for entry in entries for name in entry}
         kind, _, scope = access.partition(":")
         assert schemes == SECURITY[kind], f"{method} {path}: {access}"
+        told = operation["responses"].get("403", {})
+        assert ("sign_in_required" in openapi.resolve(told).get("x-codes", ())) == (
+            kind == "person"), f"{method} {path}"
         if scope:
             assert f"`{scope}`" in operation["description"], f"{method} {path}: scope {scope}"
 
@@ -271,7 +275,9 @@ def test_checker_refuses(wrong):
 
 
 @pytest.mark.parametrize("method, path, status, code, headers, accepted", [
-    ("GET", "/api/tokens", 401, "unauthorized", {}, True),
+    ("GET", "/api/tokens", 401, "unauthorized", {"WWW-Authenticate": 'Bearer realm="DreamLens"'},
+     True),
+    ("GET", "/api/tokens", 401, "unauthorized", {}, False),
     ("GET", "/api/tokens", 400, "unauthorized", {}, False),
     ("GET", "/api/tokens", 400, "bonus_already_claimed", {}, False),
     ("GET", "/api/tokens", 503, "database_unavailable", {"Retry-After": "1"}, True),

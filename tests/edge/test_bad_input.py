@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.support import openapi
+
 from tests.edge.test_contract import raw
 from tests.handlers.test_generations import IMAGE
 from tests.support.stack import SECRET
@@ -156,19 +158,45 @@ def test_an_empty_body_where_fields_are_needed(client, path, body):
 
 # --- sizes ---
 
-def test_body_at_and_above_the_cap(client):
-    frame = len('{"imageUrl":"a","x":""}')
-    body = b'{"imageUrl":"a","x":"' + b"y" * (65536 - frame) + b'"}'
-    assert len(body) == 65536
-    assert client.post("/api/generations", body).status == 201
-    answer = client.post("/api/generations", body + b" ")
+@pytest.mark.parametrize("path,rest,cap", [
+    ("/api/usage", b'{"action":"download","x":"', 65536),
+    ("/api/generations", b'{"imageUrl":"a","x":"', 196608)])
+def test_body_at_and_above_the_cap(client, path, rest, cap):
+    body = rest + b"y" * (cap - len(rest) - 2) + b'"}'
+    assert len(body) == cap
+    assert client.post(path, body).status == 201
+    answer = client.post(path, body + b" ")
     assert (answer.status, answer.code) == (413, "body_too_large")
     client.close()
-    assert client.get("/api/generations").data["total"] == 1
+    done = client.get("/api/usage").data["today"]
+    assert done["download"] + client.get("/api/generations").data["total"] == 1
+
+
+@pytest.mark.parametrize("character", ["a", "\u0439", "\u20ac", "\U0001f600"])
+def test_a_field_counts_decoded(client, character):
+    """10,000 characters fit however they are escaped: 6 bytes a character, 12 for a pair."""
+    units = character.encode("utf-16-be")
+    escaped = "".join(f"\\u{units[i] << 8 | units[i + 1]:04x}" for i in range(0, len(units), 2))
+    for text in (character, escaped):
+        body = f'{{"imageUrl":"{IMAGE}","promptUsed":"{text * 10000}"}}'.encode()
+        answer = client.post("/api/generations", body)
+        assert answer.status == 201, answer
+        assert answer.data["generation"]["prompt_used"] == character * 10000
+        answer = client.post("/api/generations", body.replace(b'"}', text.encode() + b'"}'))
+        assert (answer.status, answer.json["field"]) == (400, "promptUsed")
+
+
+def test_the_longest_fields_together_fit_escaped(client):
+    url = "https://example.com/" + "\\u0061" * (8192 - 20)
+    body = (f'{{"imageUrl":"{url}","promptUsed":"{chr(92)}ud83d{chr(92)}ude00'
+            + f"{chr(92)}ud83d{chr(92)}ude00" * 9999 + '","trend":"'
+            + f"{chr(92)}ud83d{chr(92)}ude00" * 50 + '"}').encode()
+    assert len(body) > 160_000
+    assert client.post("/api/generations", body).status == 201
 
 
 def test_a_chunked_body_above_the_cap(client):
-    answer = client.post("/api/generations", iter([b" " * 8192] * 9))
+    answer = client.post("/api/generations", iter([b" " * 8192] * 25))
     assert (answer.status, answer.code) == (413, "body_too_large")
     client.close()
     assert_unchanged(client)
@@ -179,6 +207,22 @@ def test_a_chunked_body_above_the_cap(client):
 def test_every_endpoint_has_the_cap(client, method, path):
     answer = client.request(method, path, body=b" " * 100000)
     assert (answer.status, answer.code) == (413, "body_too_large")
+
+
+@pytest.mark.parametrize("path", ["/api/generations", "/api/usage", "/api/tokens", "/api/user/link"])
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "x"])
+def test_a_compressed_body(client, path, encoding):
+    answer = client.post(path, b"\x1f\x8b", headers={"Content-Encoding": encoding})
+    assert (answer.status, answer.code) == (415, "unsupported_encoding")
+    assert answer.headers["Accept-Encoding"] == "identity"
+    openapi.check_response("POST", path, answer.status, answer.headers, answer.body)
+    assert_unchanged(client)
+
+
+def test_a_body_that_says_it_is_not_compressed(client):
+    for headers in ({"Content-Encoding": "identity"}, {"Content-Encoding": ""}):
+        assert client.post("/api/usage", {"action": "download"}, headers=headers).status == 201
+    assert client.get("/api/usage", headers={"Content-Encoding": "gzip"}).status == 200
 
 
 @pytest.mark.parametrize("size", [9000, 100_000, 10_000_000])

@@ -18,6 +18,7 @@ REFUSED = {
                      "postgresql://u:hunter2@h/x?no_such_option=1", "nosuch=hunter2"],
     "DATABASE_URL": ["mysql://root:hunter2@db/x"],
     "POSTGRES_URL_NON_POOLING": ["mysql://root:hunter2@db/x", "hunter2"],
+    "IDENTITY_DIGEST_KEY": ["hunter2", "hunter2" * 4],
     "LOG_LEVEL": ["hunter2", "INFO", "info,debug", "3"],
     "THREADS": ["hunter2", "0", "-1", "257", "1.5", "0x10", "99999999999999999999", "4 "],
     "DB_POOL_SIZE": ["hunter2", "0", "65"],

@@ -21,7 +21,7 @@ ENDPOINTS = [
     ("GET", "/api/subscriptions"), ("POST", "/api/subscriptions"),
     ("DELETE", "/api/subscriptions"),
 ]
-OPEN_ENDPOINTS = [("GET", "/api/health"), ("GET", "/api/health/live"), ("GET", "/metrics")]
+OPEN_ENDPOINTS = [("GET", "/api/packages"), ("GET", "/api/plans"), ("GET", "/api/health"), ("GET", "/api/health/live"), ("GET", "/metrics")]
 ORIGIN = "https://app.example"
 
 SECURITY = {
@@ -52,6 +52,9 @@ def is_unauthorized(answer):
 def test_no_identity(stack, method, path):
     answer = stack.client(anonymous=True).request(method, path, body=b"{}")
     assert is_unauthorized(answer)
+    wanted = "Service" if path.endswith("/refund") else "Bearer"
+    assert answer.headers["WWW-Authenticate"].startswith(f'{wanted} realm="DreamLens"')
+    assert answer.headers.get_all("Cache-Control") == ["no-store"]
     assert_security_headers(answer)
 
 
@@ -172,7 +175,10 @@ def test_a_listed_origin(client, origin, method, path):
     answer = client.request(method, path, headers={"Origin": origin})
     assert answer.headers["Access-Control-Allow-Origin"] == origin
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
-    assert "X-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+    exposed = set(re.split(", *", answer.headers["Access-Control-Expose-Headers"]))
+    assert exposed == {"Content-Disposition", "Idempotency-Replayed", "RateLimit", "RateLimit-Limit",
+                       "RateLimit-Policy", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After",
+                       "WWW-Authenticate", "X-Request-Id"}
     assert "Origin" in answer.headers["Vary"]
 
 
@@ -204,9 +210,10 @@ def test_preflight(stack, path, methods):
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     allowed = set(re.split(", *", answer.headers["Access-Control-Allow-Methods"]))
     assert allowed >= methods
-    headers = answer.headers["Access-Control-Allow-Headers"].lower()
-    for name in ("authorization", "content-type", "idempotency-key", "x-device-id"):
-        assert name in headers
+    # What tracing adds (W3C Trace Context, Sentry) is asked for by the browser as well.
+    headers = set(re.split(", *", answer.headers["Access-Control-Allow-Headers"].lower()))
+    assert headers == {"authorization", "cache-control", "content-type", "idempotency-key", "prefer",
+                       "x-device-id", "baggage", "sentry-trace", "traceparent", "tracestate"}
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
 
 

@@ -1,6 +1,7 @@
 """Idempotency-Key on every POST that changes something, through nginx."""
 
 import concurrent.futures
+import json
 import secrets
 
 import pytest
@@ -83,7 +84,8 @@ class Caller:
 def prepare_instance(stack, cluster, url):
     """Makes a service key; all callers have one address, whose generations are limited."""
     stack.database_url = url
-    cluster.query(url, "UPDATE app_settings SET value = 1000 WHERE name = 'generations_per_minute'")
+    cluster.query(url, "UPDATE app_settings SET value = 1000"
+                  " WHERE name LIKE 'generations_per_minute%%'")
     return stack.run("service-key", "create", "first", check=True).stdout.splitlines()[-1]
 
 
@@ -463,3 +465,23 @@ def test_without_a_key_a_lost_answer_is_found_as_well(cut_caller, cluster, name)
     state = caller.state(cluster)[0]
     assert state[1] == entries and state[2] == (name == "holds")
     assert state[3] == (name in ("usage", "generations"))
+
+
+@pytest.mark.parametrize("keys", [("a", "b"), ("a", "a")])
+def test_two_keys(client, keys):
+    """Whatever nginx makes of a header that comes twice: 1.22 sends both, later ones join them."""
+    client.get("/api/tokens")
+    connection = client.connection
+    for path, body in (("/api/usage", b'{"action":"download"}'), ("/api/tokens", b"")):
+        connection.putrequest("POST", path)
+        connection.putheader("Authorization", f"Device {client.device}")
+        connection.putheader("Content-Length", str(len(body)))
+        for key in keys:
+            connection.putheader("Idempotency-Key", key)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        assert (response.status, answer["code"]) == (400, "invalid_parameter")
+        assert answer["field"] == "Idempotency-Key"
+    assert client.get("/api/usage").data["today"]["download"] == 0
+    assert client.get("/api/tokens").data["canClaimBonus"]

@@ -1,4 +1,4 @@
-"""The limit of generations: a device is counted by itself or by its address, an account is not."""
+"""The limits of generations: by account, and a wider one for all devices of an address."""
 
 import secrets
 import time
@@ -11,6 +11,7 @@ from tests.support.stack import new_device
 
 DRAFT = {"imageUrl": "https://img.example/limit"}
 LIMIT = 10
+ADDRESS_LIMIT = 60
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,14 @@ def assert_limited(answer):
     assert rate_limit(answer) == {"limit": LIMIT, "remaining": 0, "reset": wait}
 
 
+def assert_address_limited(answer):
+    """A 429 because of the others: what the caller may still do is told, and when."""
+    assert (answer.status, answer.code) == (429, "rate_limited")
+    wait = answer.json["waitTime"]
+    assert 1 <= wait <= 60 and answer.headers["Retry-After"] == str(wait)
+    assert rate_limit(answer) == {"limit": LIMIT, "remaining": LIMIT, "reset": 60}
+
+
 def test_one_device(handler):
     """Ten a minute from wherever it comes, with headers that count down."""
     device = new_device()
@@ -67,15 +76,32 @@ def test_one_device(handler):
 
 
 def test_many_devices_of_one_address(handler):
-    """A new device id costs nothing, so an address has ten a minute as well."""
+    """A household or a carrier: each has its own ten, and is told of nobody else's."""
     address = new_address()
-    for _ in range(LIMIT):
-        assert create(handler, address, new_device()).status == 201
-    for _ in range(3):
-        assert_limited(create(handler, address, new_device()))
+    for _ in range(3 * LIMIT):
+        answer = create(handler, address, new_device())
+        assert answer.status == 201 and rate_limit(answer)["remaining"] == LIMIT - 1
+
+
+@pytest.mark.parametrize("addresses", [
+    ["198.18.0.1"], ["::ffff:198.18.0.1", "198.18.0.1"],
+    [f"2001:db8:1:2::{number:x}" for number in range(1, 99)]], ids=["IPv4", "mapped", "IPv6 /64"])
+def test_made_up_devices_of_one_address(handler, addresses):
+    """A new device id costs nothing, so an address has a limit too, an IPv6 one with its /64."""
+    for number in range(ADDRESS_LIMIT):
+        assert create(handler, addresses[number % len(addresses)], new_device()).status == 201
+    for number in range(3):
+        assert_address_limited(create(handler, addresses[number % len(addresses)], new_device()))
     # Another address is not concerned, and a text that is none is like no address.
-    assert create(handler, new_address(), new_device()).status == 201
-    assert create(handler, "2001:db8::1", new_device()).status == 201
+    for other in ("198.18.0.2", "2001:db8:1:3::1", "unix:"):
+        assert create(handler, other, new_device()).status == 201
+
+
+def test_the_limit_of_an_address_is_a_setting(handler, database, cluster):
+    address = new_address()
+    cluster.query(database, "UPDATE app_settings SET value = 3"
+                  " WHERE name = 'generations_per_minute_address'")
+    assert [create(handler, address, new_device()).status for _ in range(5)] == [201] * 3 + [429] * 2
 
 
 def test_clerk_accounts_of_one_address(handler, clerk):
@@ -87,13 +113,15 @@ def test_clerk_accounts_of_one_address(handler, clerk):
             assert create(handler, address, token=token).status == 201
         assert_limited(create(handler, address, token=token))
         assert_limited(create(handler, new_address(), token=token))
-    # The address is used up for devices, though.
-    assert_limited(create(handler, address, new_device()))
+    # They leave the address to its devices.
+    assert create(handler, address, new_device()).status == 201
 
 
 @pytest.mark.parametrize("who", ["one device", "one account", "devices of one address"])
 def test_fifty_at_once(handler, clerk, database, cluster, who):
     """Fifty concurrent requests never get more than the limit through."""
+    cluster.query(database, "UPDATE app_settings SET value = %s"
+                  " WHERE name = 'generations_per_minute_address'", (LIMIT,))
     address, device, token = new_address(), new_device(), clerk.token()
     if who == "one device":
         calls = [(new_address(), device, None) for _ in range(50)]
@@ -107,10 +135,11 @@ def test_fifty_at_once(handler, clerk, database, cluster, who):
     assert statuses == [201] * LIMIT + [429] * (50 - LIMIT)
     for answer in answers:
         if answer.status == 429:
-            assert_limited(answer)
+            (assert_address_limited if who == "devices of one address" else assert_limited)(answer)
     remaining = sorted(rate_limit(answer)["remaining"] for answer in answers
                        if answer.status == 201)
-    assert remaining == list(range(LIMIT))
+    assert remaining == ([LIMIT - 1] * LIMIT if who == "devices of one address"
+                         else list(range(LIMIT)))
     for table in ("generations", "usage_logs"):
         assert cluster.value(database, f"SELECT count(*) FROM {table}") == LIMIT
 
@@ -130,3 +159,28 @@ def test_window_moves_on(handler, database, cluster):
     time.sleep(wait)  # what a client would do
     assert create(handler, address, device).status == 201
     assert time.monotonic() - began < 4
+
+
+def test_welcome_bonuses_of_one_address(make_handler, database, cluster, clerk):
+    """Beyond the setting a new device opens without the bonus; nobody is refused."""
+    cluster.query(database, "UPDATE app_settings SET value = 3"
+                  " WHERE name = 'anonymous_bonuses_per_hour'")
+    handler = make_handler("tokens", POSTGRES_URL=database, **clerk.environment())
+
+    def balance(address, device=None, token=None):
+        answer = handler.request("GET", "/api/tokens", device=device,
+                                 headers=bearer(token) if token else {}, REMOTE_ADDR=address)
+        assert answer.status == 200
+        return answer.data["balance"]
+
+    first = new_device()
+    assert balance("198.18.0.1", first) == 5
+    assert [balance("198.18.0.1", new_device()) for _ in range(4)] == [5, 5, 0, 0]
+    assert balance("198.18.0.1", first) == 5
+    assert balance("198.18.0.1", token=clerk.token()) == 10
+    assert [balance(f"2001:db8:1:2::{n}", new_device()) for n in range(4)] == [5, 5, 5, 0]
+    # A device without the bonus does everything else.
+    late = new_device()
+    assert balance("198.18.0.1", late) == 0
+    claimed = handler.request("POST", "/api/tokens", device=late, REMOTE_ADDR="198.18.0.1")
+    assert claimed.status == 200

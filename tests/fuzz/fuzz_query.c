@@ -58,13 +58,13 @@ static void check_value(const struct request *request, const char *name)
     free(encoded);
 }
 
-/* What page_write_cursor writes for a position. */
-static void cursor_of(const struct page_position *position, struct buffer *out)
+/* What page_write_cursor writes for the position of a page. */
+static void cursor_of(const struct page *page, struct buffer *out)
 {
     struct json_writer json;
     json_writer_init(&json, out);
     json_begin_object(&json);
-    page_write_cursor(&json, position);
+    page_write_cursor(&json, page, &page->before);
     json_end_object(&json);
     REQUIRE(!buffer_error(out));
 }
@@ -91,7 +91,7 @@ static void check_page(const struct request *request)
             page.before.created_at >= INT64_C(-210866803200000000));
     struct buffer out;
     buffer_init(&out, 256);
-    cursor_of(&page.before, &out);
+    cursor_of(&page, &out);
     char expected[128];
     snprintf(expected, sizeof(expected), "{\"nextCursor\":\"%s\"}", text);
     REQUIRE(text_equal(buffer_text(&out), text_from(expected)));

@@ -145,6 +145,17 @@ def test_what_is_deleted_between_pages_moves_nothing(client, stack, cluster):
     assert [item["image_url"] for item in rest["generations"]] == ["n5", "n4", "n3", "n2", "n1"]
 
 
+def test_a_cursor_of_another_list(client, stack, cluster):
+    """A cursor names its list; the same list takes it, with any other parameters."""
+    fill_history(cluster, stack, client, 3)
+    cursor = client.get("/api/generations?limit=1").data["nextCursor"]
+    assert client.get(f"/api/generations?limit=2&x=1&cursor={cursor}").status == 200
+    for path in ("/api/tokens/transactions", "/api/payments"):
+        answer = client.get(f"{path}?cursor={cursor}")
+        assert (answer.status, answer.code, answer.json["field"]) == (
+            400, "invalid_parameter", "cursor")
+
+
 def test_somebody_elses_cursor_shows_only_ones_own(client, stack, cluster):
     fill_history(cluster, stack, client, 10)
     cursor = client.get("/api/generations?limit=5").data["nextCursor"]

@@ -393,6 +393,79 @@ def test_release(service, user, client):
     assert (answer.status, answer.code) == (409, "hold_not_pending")
 
 
+def test_one_hold_in_every_state(service, user, stack, cluster):
+    waiting = service.post("holds", {"userId": user, "amount": 1, "ttlSeconds": 600,
+                                     "description": "\u043f\u043e\u0440\u0442\u0440\u0435\u0442"}).data
+    expected = {"holdId": waiting["holdId"], "userId": user, "status": "pending", "amount": 1,
+                "captured": None, "transactionId": None, "description": "\u043f\u043e\u0440\u0442\u0440\u0435\u0442",
+                "expiresAt": waiting["expiresAt"]}
+    found = service.get("holds/" + waiting["holdId"]).data["hold"]
+    assert found.pop("createdAt") < waiting["expiresAt"]
+    assert found == expected
+
+    taken = service.hold(user, 2).data["holdId"]
+    entry = service.post(f"holds/{taken}/capture", {"amount": 1}).data["transactionId"]
+    found = service.get("holds/" + taken).data["hold"]
+    assert (found["status"], found["amount"], found["captured"], found["transactionId"]) == (
+        "captured", 2, 1, entry)
+
+    free = service.hold(user, 1).data["holdId"]
+    service.post(f"holds/{free}/release")
+    assert service.get("holds/" + free).data["hold"]["status"] == "released"
+
+    late = service.hold(user, 1, ttl=1).data["holdId"]
+    wait_until(lambda: service.get("holds/" + late).data["hold"]["status"] == "expired", 5,
+               "from that moment, swept or not")
+    service.spend(user, 1)  # sweeps what expired of this account
+    wait_until(lambda: cluster.value(
+        stack.database_url, "SELECT count(*) FROM token_holds WHERE user_id = %s"
+        " AND status = 'pending'", (user,)) == 1, 20, "it is swept")
+    assert service.get("holds/" + late).data["hold"]["status"] == "expired"
+
+    assert [hold["holdId"] for hold in service.get(f"users/{user}/holds").data["holds"]] == [
+        late, free, taken, waiting["holdId"]], "newest first"
+    for status, hold in (("pending", waiting["holdId"]), ("captured", taken), ("released", free),
+                         ("expired", late)):
+        page = service.get(f"users/{user}/holds?status={status}").data
+        assert [found["holdId"] for found in page["holds"]] == [hold]
+        assert page["nextCursor"] is None
+
+
+def test_pages_of_holds(service, user, stack):
+    made = [service.hold(user, 1).data["holdId"] for _ in range(5)]
+    found, cursor = [], ""
+    while cursor is not None:
+        page = service.get(f"users/{user}/holds?limit=2&status=pending{cursor}").data
+        found += [hold["holdId"] for hold in page["holds"]]
+        assert len(page["holds"]) <= 2
+        last, cursor = cursor, page["nextCursor"] and f"&cursor={page['nextCursor']}"
+    assert found == made[::-1]
+    # Of this list and this account alone.
+    for path in (f"users/{user}?limit=2", f"users/{service_user(service, stack)}/holds?limit=2"):
+        answer = service.get(path + last)
+        assert (answer.status, answer.code, answer.json["field"]) == (
+            400, "invalid_parameter", "cursor")
+
+
+@pytest.mark.parametrize("query,field", [
+    ("status=", "status"), ("status=open", "status"), ("status=PENDING", "status"),
+    ("status=" + "x" * 100, "status"), ("status=%FF", "status"), ("limit=0", "limit"),
+    ("cursor=x", "cursor")])
+def test_bad_queries_of_holds(service, user, query, field):
+    answer = service.get(f"users/{user}/holds?{query}")
+    assert (answer.status, answer.code, answer.json["field"]) == (400, "invalid_parameter", field)
+
+
+def test_holds_that_are_not_there(service, user):
+    assert service.get(f"users/{user}/holds").data == {"holds": [], "nextCursor": None}
+    for ident in (NOBODY, "x"):
+        answer = service.get(f"users/{ident}/holds")
+        assert (answer.status, answer.code) == (404, "user_not_found")
+    for ident in ("x", "A" * 43):
+        answer = service.get("holds/" + ident)
+        assert (answer.status, answer.code) == (404, "not_found")
+
+
 def test_an_expired_hold_is_released(service, user, client, stack, cluster):
     hold = service.hold(user, 5, ttl=1).data
     assert client.get("/api/tokens").data["held"] == 5
@@ -692,6 +765,16 @@ def test_a_linked_device_is_followed(service, stack, issuer):
         item("a", device_user, 2), item("b", user, 2), item("c", device_user, 99)]}).data["results"]
     assert [(r["status"], r["balance"]) for r in results] == [(201, 7), (201, 5), (402, 5)] or [
         (r["status"], r["balance"]) for r in results] == [(201, 5), (201, 7), (402, 5)]
+    # Holds moved with the account; what was captured before the link stays where it happened.
+    for ident in (device_user, user):
+        moved = {found["amount"]: found for found in
+                 service.get(f"users/{ident}/holds?status=captured").data["holds"]}
+        assert moved[3]["userId"] == moved[1]["userId"] == user
+        assert (moved[3]["captured"], moved[3]["transactionId"]) == (
+            2, captured.data["transactionId"])
+        assert (moved[1]["captured"], moved[1]["transactionId"]) == (
+            1, early.data["transactionId"])
+    assert service.get("holds/" + hold["holdId"]).data["hold"] == moved[3]
     held = service.hold(device_user, 5).data
     assert held["balance"] == 0
     assert service.post(f"holds/{held['holdId']}/release").data["balance"] == 5

@@ -1,6 +1,7 @@
 """/api/payments through nginx: what begins a payment, what reads it, refunds, and every way in which
 the provider can fail to answer."""
 
+import base64
 import collections
 import concurrent.futures
 import json
@@ -9,7 +10,8 @@ import uuid
 import pytest
 
 from tests.support.clerk import Clerk, Issuer, Person
-from tests.support.shop import BACK, WELCOME, Buyer, Shop
+from tests.support.shop import BACK, WELCOME, Buyer, Shop, row_id
+from tests.support.yookassa_books import Refusal
 
 PACKAGES = {"small": ("99.00", 10), "medium": ("399.00", 50), "large": ("699.00", 100)}
 NOTHING_HAPPENED = ("error_500_before", "timeout_before", "cut_before")
@@ -129,22 +131,34 @@ def test_a_new_price_counts_from_the_next_payment(shop, buyer):
 
 # --- where the person comes back to ---
 
-@pytest.mark.parametrize("url", [
-    "https://app.example", "https://app.example/", "https://app.example/a/b?c=d#e",
-    "https://other.example?x", "https://app.example/" + "a" * (2048 - 20),
+@pytest.mark.parametrize("url,opened", [
+    ("https://app.example", "https://app.example/"),
+    ("https://app.example/a/b?c=d#e", "https://app.example/a/b?c=d#e"),
+    ("https://other.example?x", "https://other.example/?x"),
+    ("https://app.example/" + "a" * (2048 - 20), "https://app.example/" + "a" * (2048 - 20)),
+    ("HTTPS://APP.example:443/A", "https://app.example/A"),
+    (" https://app.ex\tample/\n", "https://app.example/"),
+    ("https:\\\\app.example\\x", "https://app.example/x"),
+    ("https:///app.example", "https://app.example/"),
+    ("https://app%2Eexample/a/%2e%2E/b", "https://app.example/b"),
+    ("https://app.example\\@evil.example", "https://app.example/@evil.example"),
+    ("https://app.example/ x\u00e4", "https://app.example/%20x%C3%A4"),
 ])
-def test_a_return_url_that_is_allowed(shop, buyer, url):
+def test_a_return_url_that_is_allowed(shop, buyer, url, opened):
+    """The provider gets what a browser would open, which is what was checked."""
     buyer.buy(returnUrl=url)
-    assert json.loads(shop.posts()[-1]["body"])["confirmation"]["return_url"] == url
+    assert json.loads(shop.posts()[-1]["body"])["confirmation"]["return_url"] == opened
 
 
 @pytest.mark.parametrize("url", [
     "", "app.example", "//app.example", "http://app.example/", "ftp://app.example/",
     "javascript:alert(1)", "https://evil.example/", "https://app.example.evil.example/",
     "https://app.example@evil.example/", "https://evil.example/https://app.example",
-    "https://app.example:444/", "https://user:pw@app.example/", "https://app.example\\@evil.example",
-    "https://app.example/ x", "https://app.example/\n", "https://app.example/\u00e4", "https://",
-    "https:///", "HTTPS://evil.example", "https://app.example/" + "a" * 2048, " https://app.example",
+    "https://app.example:444/", "https://user:pw@app.example/", "https://evil.example\\@app.example",
+    "https://", "https:///", "HTTPS://evil.example", "https://app.example/" + "a" * 2048,
+    "https://app.example/" + "\u00e4" * 400, "https:evil.example", "https:/\\evil.example",
+    "https://evil.example\\.app.example/", "https://app.example%40evil.example/",
+    "https://app.ex\u0430mple/", "https://app.example./", "https://0x7f.1/",
 ])
 def test_a_return_url_that_is_not(buyer, url):
     answer = buyer.order(returnUrl=url)
@@ -330,6 +344,13 @@ def test_a_provider_that_cannot_be_used(shop, make_handler, environment):
     assert (answer.status, answer.code) == (502, "payment_provider_unavailable")
     assert answer.headers["Retry-After"]
     assert shop.value("SELECT count(*) FROM payments") == before
+    denied = "YOOKASSA_SECRET_KEY" in environment or "YOOKASSA_SHOP_ID" in environment
+    assert shop.differences("shop") == ({"denied"} if denied else set())
+    # The right shop is taken again.
+    buyer = shop.buyer()
+    buyer.buy()
+    buyer.client.close()
+    assert shop.differences("shop") == set()
 
 
 def test_a_request_that_the_provider_does_not_like(shop, buyer):
@@ -338,7 +359,8 @@ def test_a_request_that_the_provider_does_not_like(shop, buyer):
         answer = buyer.order(key="k")
     finally:
         shop.provider.books.receipts_required = False
-    assert (answer.status, answer.code) == (502, "payment_provider_unavailable")
+    assert (answer.status, answer.code) == (422, "payment_refused")
+    assert "Retry-After" not in answer.headers
     assert ours(shop, buyer) == []
     event = [event for event in shop.stack.events("payments")
              if event["message"] == "payment provider"][-1]
@@ -559,6 +581,16 @@ def test_an_unclear_refund(shop, buyer, paid, operator, fault):
     assert operator(paid, "399.00", key="r").data["tokensTaken"] == 50
 
 
+def test_a_refund_that_the_provider_never_makes(shop, buyer, paid, operator, monkeypatch):
+    def refuse(*_):
+        raise Refusal(400, "invalid_request", "Payment doesn't allow refunds", "payment_id")
+    with monkeypatch.context() as changed:
+        changed.setattr(shop.provider.books, "create_refund", refuse)
+        answer = operator(paid, key="r")
+    assert (answer.status, answer.code) == (422, "payment_refused")
+    assert operator(paid, key="r").data["tokensTaken"] == 50, "the key is free"
+
+
 def test_a_refund_that_the_provider_refuses(shop, buyer, paid, operator):
     shop.provider.faults.set(too_many_requests=1)
     assert operator(paid, key="r").code == "payment_provider_unavailable"
@@ -599,3 +631,54 @@ def test_a_receipt_of_a_refund(shop, buyer, paid, make_handler):
     assert answer.status == 201
     receipt = json.loads(shop.posts("refunds")[-1]["body"])["receipt"]
     assert receipt["customer"] == {"email": "me@home.example"}
+
+
+# --- one purchase is taken back once ---
+
+def entries(shop, buyer):
+    """(public id of the entry, its amount) of the purchases and refunds, oldest first."""
+    rows = shop.query("SELECT user_id, id, amount FROM token_transactions WHERE user_id = %s AND"
+                      " operation_id IS NOT NULL ORDER BY created_at, id", (buyer.user_id(),))
+    return [(base64.urlsafe_b64encode(uuid.UUID(user).bytes + uuid.UUID(ident).bytes).decode()
+             .rstrip("="), amount) for user, ident, amount in rows]
+
+
+def verified(shop):
+    """What GET /api/ledger/verify says of payments."""
+    return shop.operate("GET", "/api/ledger/verify", scopes="verify").data["payments"]
+
+
+def test_the_entry_of_a_payment_is_not_reversed(shop, buyer, paid, operator):
+    """Neither before the refund nor after it, nor is the refund's own."""
+    def reverse(entry):
+        return shop.operate("POST", f"/api/ledger/transactions/{entry}/reverse", scopes="reverse")
+    [(bought, amount)] = entries(shop, buyer)
+    assert amount == 50
+    answer = reverse(bought)
+    assert (answer.status, answer.code) == (409, "payment_entry")
+    assert operator(paid).data["tokensTaken"] == 50
+    for entry, _ in entries(shop, buyer):
+        assert reverse(entry).code == "payment_entry"
+    assert [amount for _, amount in entries(shop, buyer)] == [50, -50]
+    assert buyer.balance() == WELCOME and verified(shop) == []
+
+
+def test_verify_sees_what_was_taken_back_beside(shop, buyer, paid):
+    """As a reversal by hand would do it."""
+    [(bought, _)] = entries(shop, buyer)
+    shop.query("""
+        WITH taken AS (UPDATE user_tokens SET balance = balance - 50 WHERE user_id = %(user)s
+                       RETURNING balance)
+        INSERT INTO token_transactions (user_id, id, amount, type, balance_after, reverses,
+                                        created_at)
+        SELECT %(user)s, gen_random_uuid(), -50, 'refund', taken.balance, %(entry)s,
+               clock_timestamp() AT TIME ZONE 'utc' FROM taken""",
+               {"user": buyer.user_id(), "entry": row_id(bought)})
+    assert verified(shop) == [{"id": paid.public_id, "expected": 50, "found": 0, "entries": 2}]
+    shop.query("""
+        WITH given AS (UPDATE user_tokens SET balance = balance + 50 WHERE user_id = %(user)s
+                       RETURNING balance), entry AS (SELECT gen_random_uuid() AS id)
+        INSERT INTO token_transactions (user_id, id, amount, type, balance_after, reverses,
+                                        created_at)
+        SELECT %(user)s, gen_random_uuid(), 50, 'refund', given.balance, NULL,
+               clock_timestamp() AT TIME ZONE 'utc' FROM given""", {"user": buyer.user_id()})

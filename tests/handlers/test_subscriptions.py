@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from tests.support.shop import BACK, Buyer, Shop
+from tests.support.shop import BACK, Shop, row_id
 
 PRICES = {"pro": "999.00", "premium": "2999.00"}
 DAY = 24 * 3600
@@ -36,7 +36,8 @@ class Life:
         self.method = answer.data["confirmationUrl"].rpartition("/")[2]
         shop.provider.pay(self.method)
         shop.notify("payment.succeeded", self.method)
-        self.id = buyer.subscriptions()[0]["id"]
+        self.public_id = buyer.subscriptions()[0]["id"]
+        self.id = row_id(self.public_id)
 
     def row(self, columns):
         """The columns of its row."""
@@ -46,7 +47,7 @@ class Life:
 
     def now(self):
         """As GET tells it."""
-        return next(one for one in self.buyer.subscriptions() if one["id"] == self.id)
+        return next(one for one in self.buyer.subscriptions() if one["id"] == self.public_id)
 
     def pass_days(self, days):
         """Days go by, for this subscription and its payments."""
@@ -54,6 +55,7 @@ class Life:
             "UPDATE subscriptions SET next_check_at = next_check_at - make_interval(days => %(d)s),"
             " current_period_start = current_period_start - make_interval(days => %(d)s),"
             " current_period_end = current_period_end - make_interval(days => %(d)s),"
+            " grace_until = grace_until - make_interval(days => %(d)s),"
             " period_anchor = period_anchor - make_interval(days => %(d)s) WHERE id = %(id)s",
             {"d": days, "id": self.id})
         self.shop.query("UPDATE payments SET created_at = created_at - make_interval(days => %s)"
@@ -110,7 +112,7 @@ def test_a_first_month(shop, buyer, plan):
     assert one["renews"] is True and one["cancelAtPeriodEnd"] is False
     assert buyer.plan() == plan
     months, = shop.query("SELECT current_period_end = current_period_start + interval '1 month'"
-                         " FROM subscriptions WHERE id = %s", (one["id"],))[0]
+                         " FROM subscriptions WHERE id = %s", (row_id(one["id"]),))[0]
     assert months
     assert buyer.balance() == 5, "a subscription is no tokens"
     found = buyer.payment(answer.data["paymentId"])
@@ -165,7 +167,7 @@ def test_two_first_payments_are_two_months(shop, buyer):
         shop.notify("payment.succeeded", provider_id)
     [one] = [one for one in buyer.subscriptions() if one["status"] == "active"]
     months, = shop.query("SELECT current_period_end > now() AT TIME ZONE 'utc'"
-                         " + interval '55 days' FROM subscriptions WHERE id = %s", (one["id"],))[0]
+                         " + interval '55 days' FROM subscriptions WHERE id = %s", (row_id(one["id"]),))[0]
     assert months
 
 
@@ -319,7 +321,8 @@ def test_a_method_that_was_not_saved(shop, buyer):
     [one] = buyer.subscriptions()
     assert (one["status"], one["renews"]) == ("active", False)
     shop.query("UPDATE subscriptions SET current_period_end = now() AT TIME ZONE 'utc',"
-               " next_check_at = now() AT TIME ZONE 'utc' WHERE id = %s", (one["id"],))
+               " next_check_at = now() AT TIME ZONE 'utc' WHERE id = %s",
+               (row_id(one["id"]),))
     shop.wait(lambda: buyer.subscriptions()[0]["status"] == "expired", "it has expired")
 
 
@@ -366,15 +369,231 @@ def test_several_reconcilers_renew_once(shop):
         life.buyer.client.close()
 
 
-def test_a_refund_leaves_the_period(shop, buyer, life):
-    key = shop.service_key(f"refunds-{uuid.uuid4().hex[:8]}")
+# --- past due ---
+
+@pytest.fixture
+def past_due(shop, life):
+    """Its renewal was declined."""
+    shop.provider.books.methods[life.method] = "insufficient_funds"
+    life.end_period()
+    life.wait(status="past_due")
+    return life
+
+
+@pytest.mark.quick
+def test_past_due_is_told(buyer, past_due):
+    one = past_due.now()
+    assert one["renews"] is False and one["cancelAtPeriodEnd"] is False
+    end, following, grace = past_due.row(
+        "to_char(current_period_end, 'YYYY-MM-DD'), to_char(current_period_end + interval '1 day',"
+        " 'YYYY-MM-DD'), to_char(current_period_end + interval '7 days', 'YYYY-MM-DD')")
+    assert [one[name][:10] for name in ("periodEnd", "nextAttemptAt", "graceEndsAt")] == [
+        end, following, grace]
+    profile = buyer.request("GET", "/api/user").data
+    told = profile["subscription"]
+    # What clients of the original read stays a word they know.
+    assert (profile["plan"], profile["status"], told["status"]) == ("pro", "active", "active")
+    assert (told["state"], told["nextAttemptAt"], told["graceEndsAt"]) == (
+        "past_due", one["nextAttemptAt"], one["graceEndsAt"])
+
+
+def test_nothing_is_due_of_an_active_one(buyer, life):
+    one, told = life.now(), buyer.request("GET", "/api/user").data["subscription"]
+    assert (one["status"], told["state"]) == ("active", "active")
+    assert one["nextAttemptAt"] is one["graceEndsAt"] is None
+    assert told["nextAttemptAt"] is told["graceEndsAt"] is None
+
+
+def test_another_card_ends_the_grace(shop, buyer, past_due):
+    end = past_due.now()["periodEnd"]
+    data = buyer.paid_month("pro", returnUrl=BACK)
+    assert data["creditDays"] == 0
+    one = past_due.now()
+    assert (one["status"], one["renews"], one["periodStart"]) == ("active", True, end)
+    assert one["graceEndsAt"] is None and one["nextAttemptAt"] is None
+    method = data["confirmationUrl"].rpartition("/")[2]
+    assert past_due.row("payment_method_id, renewal_attempts") == (method, 0)
+    assert buyer.subscribe("pro").code == "subscription_active"
+    past_due.end_period()
+    shop.wait(lambda: past_due.renewals()[-1] == ("succeeded", None), "by the new card")
+
+
+def test_cancelled_while_past_due(shop, buyer, past_due):
+    for _ in range(3):
+        answer = buyer.request("DELETE", "/api/subscriptions")
+        assert answer.status == 200
+        one = answer.data["subscription"]
+        assert (one["id"], one["status"], one["renews"]) == (past_due.public_id, "cancelled", False)
+    assert buyer.plan() == "free"
+    assert buyer.request("GET", "/api/tokens").data["plan"] == "free", "nor cached"
+    assert buyer.subscribe("pro").data["confirmationUrl"], "it may begin anew"
+
+
+# --- without renewal ---
+
+@pytest.mark.quick
+def test_a_month_without_renewal(shop, buyer):
+    buyer.paid_month("pro", renews=False)
+    order = json.loads([entry["body"] for entry in shop.posts()
+                        if buyer.user_id().encode() in entry["body"]][-1])
+    assert "save_payment_method" not in order
+    [one] = buyer.subscriptions()
+    assert (one["status"], one["renews"]) == ("active", False)
+    end = one["periodEnd"]
+    # It is bought on while it runs, once more without renewal and then with it.
+    buyer.paid_month("pro", renews=False)
+    [one] = buyer.subscriptions()
+    assert one["periodEnd"] > end and one["renews"] is False
+    buyer.paid_month("pro")
+    [one] = buyer.subscriptions()
+    assert one["renews"] is True
+    assert buyer.subscribe("pro").code == "subscription_active"
+
+
+def test_an_adopted_one_is_bought_on(shop, buyer):
+    """As the original backend left it: active, and nothing was saved."""
+    shop.query("INSERT INTO subscriptions (user_id, plan, status, current_period_start,"
+               " current_period_end) VALUES (%s, 'pro', 'active', now() AT TIME ZONE 'utc',"
+               " (now() AT TIME ZONE 'utc') + interval '10 days')", (buyer.user_id(),))
+    [before] = buyer.subscriptions()
+    assert before["renews"] is False
+    buyer.paid_month("pro")
+    [one] = buyer.subscriptions()
+    assert (one["id"], one["renews"]) == (before["id"], True)
+    assert one["periodEnd"] > before["periodEnd"]
+
+
+@pytest.mark.parametrize("renews", [1, "no", [], {}])
+def test_renews_is_true_or_false(buyer, renews):
+    answer = buyer.subscribe("pro", renews=renews)
+    assert (answer.status, answer.code, answer.json["field"]) == (400, "invalid_field", "renews")
+
+
+# --- a provider that refuses ---
+
+@pytest.fixture
+def no_saving(shop):
+    """The shop may not save payment methods."""
+    shop.provider.books.saving_allowed = False
+    yield
+    shop.provider.books.saving_allowed = True
+
+
+def health(shop):
+    """What GET /api/health says of payments."""
+    client = shop.stack.client(anonymous=True)
+    data = client.get("/api/health").data
+    client.close()
+    return data["status"], data["checks"]["payments"]
+
+
+@pytest.mark.quick
+def test_a_shop_that_may_not_save(shop, buyer, no_saving):
+    assert health(shop) == ("healthy", {"status": "healthy"})
+    answer = buyer.subscribe("pro", key="k")
+    assert (answer.status, answer.code) == (422, "saving_not_allowed")
+    assert "Retry-After" not in answer.headers
+    status, payments = health(shop)
+    assert status == payments["status"] == "degraded" and "save payment methods" in payments["error"]
+    assert shop.differences("shop") == {"may_not_save"}
+    assert [event["kind"] for event in shop.stack.events("subscriptions")
+            if event["message"] == "payment provider: the operator has to act"] == ["may_not_save"]
+    # The key is free, and a month is sold without it.
+    assert buyer.subscribe("pro", key="k", renews=False).data["confirmationUrl"]
+    assert health(shop)[0] == "degraded", "that shows nothing"
+    shop.provider.books.saving_allowed = True
+    other = shop.buyer()
+    assert other.subscribe("pro", key="k").data["confirmationUrl"]
+    assert health(shop) == ("healthy", {"status": "healthy"})
+    other.client.close()
+
+
+def test_the_same_request_once_it_may(shop, buyer, no_saving):
+    assert buyer.subscribe("pro", key="k").code == "saving_not_allowed"
+    shop.provider.books.saving_allowed = True
+    assert buyer.subscribe("pro", key="k").data["confirmationUrl"]
+
+
+# --- another plan ---
+
+def test_what_is_left_becomes_days_of_another_plan(shop, buyer, life):
+    data = buyer.subscribe("premium", key="k", returnUrl=BACK).data
+    # All of 999.00, in days of a month for 2999.00.
+    month, = shop.query("SELECT extract(epoch FROM created_at + interval '1 month' - created_at)"
+                        "::int / 86400 FROM payments WHERE id = %s", (row_id(data["paymentId"]),))[0]
+    assert data["creditDays"] == -(-99900 * month // 299900)
+    assert buyer.subscribe("premium", key="k", returnUrl=BACK).data["creditDays"] == data[
+        "creditDays"]
+    provider_id = data["confirmationUrl"].rpartition("/")[2]
+    shop.provider.pay(provider_id)
+    shop.notify("payment.succeeded", provider_id)
+    one = buyer.subscriptions()[0]
+    assert one["plan"] == "premium"
+    assert shop.query("SELECT current_period_end = current_period_start + make_interval(days => %s)"
+                      " + interval '1 month' FROM subscriptions WHERE id = %s",
+                      (data["creditDays"], row_id(one["id"]))) == [(True,)]
+    assert buyer.subscribe("pro", returnUrl=BACK).data["creditDays"] > 31, "and back"
+
+
+def test_nothing_is_left_of_nothing(buyer):
+    assert buyer.subscribe("pro").data["creditDays"] == 0
+
+
+# --- refunds and the operator ---
+
+def refund(shop, buyer, **body):
+    """Gives the newest payment back."""
     public_id = buyer.request("GET", "/api/payments").data["payments"][0]["id"]
-    operator = Buyer(shop, shop.stack.client(anonymous=True))
-    answer = operator.request("POST", f"/api/payments/{public_id}/refund",
-                              headers={"Authorization": f"Service {key}"})
-    operator.client.close()
+    return shop.operate("POST", f"/api/payments/{public_id}/refund", body=body)
+
+
+def test_a_whole_refund_ends_it(shop, buyer, life):
+    answer = refund(shop, buyer)
     assert (answer.data["tokensTaken"], answer.data["tokensOwed"]) == (0, 0)
-    assert life.now()["status"] == "active" and buyer.balance() == 5
+    assert life.now()["status"] == "cancelled" and life.now()["renews"] is False
+    assert buyer.plan() == "free" and buyer.balance() == 5
+    assert buyer.request("GET", "/api/tokens").data["plan"] == "free", "nor cached"
+
+
+def test_a_refund_in_part_leaves_the_period(shop, buyer, life):
+    refund(shop, buyer, amount="500.00")
+    assert life.now()["renews"] is True and buyer.plan() == "pro"
+
+
+def test_the_operator_ends_any(shop, buyer, life):
+    path = f"/api/subscriptions/{life.public_id}"
+    assert buyer.request("DELETE", path).status == 401
+    assert shop.operate("DELETE", path, scopes="reverse").status == 403
+    assert life.now()["status"] == "active"
+    for _ in range(2):
+        answer = shop.operate("DELETE", path)
+        assert answer.status == 200
+        assert answer.data["subscription"]["id"] == life.public_id
+        assert answer.data["subscription"]["status"] == "cancelled"
+    assert buyer.plan() == "free"
+    assert buyer.request("GET", "/api/tokens").data["plan"] == "free", "nor cached"
+    assert shop.operate("DELETE", "/api/subscriptions/" + "A" * 43).code == "not_found"
+    assert shop.operate("DELETE", "/api/subscriptions/7").code == "not_found"
+
+
+# --- the reconciler was away ---
+
+def test_a_renewal_that_is_late(shop, buyer, life):
+    """It is tried all the same; grace begins then, and the operator learns of it."""
+    shop.provider.books.methods[life.method] = "insufficient_funds"
+    life.end_period()
+    shop.query("UPDATE subscriptions SET next_check_at = 'infinity' WHERE id = %s", (life.id,))
+    life.pass_days(12)
+    assert buyer.plan() == "pro"
+    shop.query("UPDATE subscriptions SET next_check_at = current_period_end WHERE id = %s",
+               (life.id,))
+    life.wait(status="past_due")
+    assert buyer.plan() == "pro" and shop.differences(life.id) == {"renewal_late"}
+    assert life.row("round(extract(epoch FROM grace_until - now() AT TIME ZONE 'utc') / 86400)"
+                    "::int") == 7
+    assert [event["kind"] for event in shop.stack.events("payments-reconciler")
+            if event["message"] == "payment difference" and event["provider_id"] == life.id] == [
+                "renewal_late"]
 
 
 def test_somebody_else_has_nothing_of_it(shop, life):

@@ -1,6 +1,8 @@
 """/api/user, /api/stats: profile, statistics, export, erasure."""
 
 import glob
+import hashlib
+import hmac
 import json
 import os
 import threading
@@ -11,6 +13,7 @@ from tests.handlers.test_generations import IMAGE, fill_history
 from tests.support.fastcgi import (PARAMS, STDIN, Handler, begin, name_values, parameters,
                                    stream)
 from tests.support.process import resident_kib
+from tests.support.stack import new_device
 
 
 def export(client):
@@ -94,6 +97,8 @@ def test_export_holds_everything(client, stack, cluster):
         INSERT INTO payment_refunds (user_id, id, payment_id, provider_payment_id, amount, currency)
         SELECT user_id, gen_random_uuid(), id, yookassa_payment_id, 9.5, 'RUB' FROM paid""",
                   (me, me))
+    hold = "SELECT outcome FROM hold_create(%s, gen_random_uuid(), 1, 60, 'reserved', NULL)"
+    assert cluster.value(stack.database_url, hold, (me,)) == "done"
     cluster.query(stack.database_url,
                   "INSERT INTO user_uploads (user_id, url) VALUES (%s, repeat('п', 10000))", (me,))
     answer, lines = export(client)
@@ -105,7 +110,7 @@ def test_export_holds_everything(client, stack, cluster):
         by_type.setdefault(line["type"], []).append(line)
     assert {name: len(found) for name, found in by_type.items()} == {
         "user": 1, "identity": 1, "subscription": 1, "payment": 1, "refund": 1, "transaction": 2,
-        "generation": 1, "upload": 1, "usage": 2, "end": 1}
+        "hold": 1, "generation": 1, "upload": 1, "usage": 2, "kept_after_erasure": 1, "end": 1}
     assert lines[-1] == {"type": "end", "lines": len(lines) - 1}
     assert by_type["user"][0]["id"] == me
     assert by_type["user"][0]["deviceId"] == client.device
@@ -116,6 +121,9 @@ def test_export_holds_everything(client, stack, cluster):
     assert by_type["refund"][0]["paymentId"] == by_type["payment"][0]["id"]
     assert by_type["generation"][0]["id"] == generation["generation"]["id"]
     assert by_type["generation"][0]["promptUsed"] == "п"
+    assert (by_type["hold"][0]["description"], by_type["hold"][0]["amount"],
+            by_type["hold"][0]["status"]) == ("reserved", 1, "pending")
+    assert by_type["kept_after_erasure"][0]["identityDigestDays"] == 365
     assert by_type["upload"][0]["url"] == "п" * 8192
 
 
@@ -150,7 +158,8 @@ def test_a_large_export_streams(cluster, database, binaries):
         grown = resident_kib(handler.process.pid, "VmHWM") - before
         lines = answer.body.decode().splitlines()
         assert json.loads(lines[-1]) == {"type": "end", "lines": len(lines) - 1}
-        assert len(lines) == 1 + 1 + 2 * rows + 1 + 1  # user, identity, rows, welcome bonus, end
+        # user, what is kept, identity, rows, welcome bonus, end
+        assert len(lines) == 2 + 1 + 2 * rows + 1 + 1
         kinds = {"generation": set(), "transaction": set()}
         for line in lines[2:-1]:
             entry = json.loads(line)
@@ -223,18 +232,56 @@ def test_the_same_device_starts_anew(client, stack):
     client.post("/api/generations", {"imageUrl": IMAGE})
     client.delete("/api/user")
     data = client.get("/api/tokens").data
-    assert (data["balance"], data["canClaimBonus"]) == (5, True)
+    assert (data["balance"], data["canClaimBonus"]) == (0, False), "both bonuses are once a person"
     assert user_id(client) != me
     assert client.get("/api/generations").data["total"] == 0
-    assert len(client.get("/api/tokens/transactions").data["transactions"]) == 1
+    assert client.get("/api/tokens/transactions").data["transactions"] == []
     assert client.get("/api/usage").data["today"] == {"generation": 0, "download": 0}
 
 
 def test_erasing_twice(client):
     client.get("/api/tokens")
-    assert client.delete("/api/user").status in (200, 204)
-    assert client.delete("/api/user").status in (200, 204)
-    assert client.get("/api/tokens").data["balance"] == 5
+    assert client.delete("/api/user").status == 204
+    assert client.delete("/api/user").status == 204
+    data = client.get("/api/tokens").data
+    assert (data["balance"], data["canClaimBonus"]) == (0, True)
+
+
+def test_bonuses_and_limits_are_once_a_person(stack, cluster):
+    """However often a person erases the account and comes back."""
+    client, tokens, claimed, made = stack.client(), 0, 0, 0
+    for first in (True, False, False):
+        tokens += client.get("/api/tokens").data["balance"]
+        bonus = client.post("/api/tokens")
+        if bonus.status == 200:
+            claimed, tokens = claimed + 1, tokens + bonus.data["tokensAwarded"]
+        made += sum(client.post("/api/generations", {"imageUrl": IMAGE}).status == 201
+                    for _ in range(11))
+        download = client.post("/api/usage", {"action": "download"})
+        assert download.status == (201 if first else 429), download
+        assert client.delete("/api/user").status == 204
+    assert (claimed, made) == (1, 10) and 6 <= tokens <= 15
+    assert client.get("/api/tokens").data["balance"] == 0
+    # What outlives it: the digest, and for a day what the limits need. Nothing of the identity.
+    rows = cluster.query(stack.database_url, "SELECT t::text FROM erased_identities t")
+    assert rows and not any(client.device in row[0] for row in rows)
+    with open(f"{stack.run_dir}/handlers.env", encoding="utf-8") as file:
+        settings = dict(item.split("=", 1) for item in file.read().split("\0") if item)
+    digest = hmac.new(settings["IDENTITY_DIGEST_KEY"].encode(), f"device:{client.device}".encode(),
+                      hashlib.sha256).hexdigest()
+    assert cluster.value(stack.database_url, "SELECT count(*) FROM erased_identities"
+                         " WHERE digest = %s", (digest,)) == 1
+    client.close()
+
+
+def test_erasing_needs_the_key(database, make_handler):
+    """Without it every erasure would give all bonuses once more: refused, nothing is done."""
+    handler = make_handler("user", POSTGRES_URL=database, IDENTITY_DIGEST_KEY="")
+    device = new_device()
+    me = handler.request("GET", "/api/user", device=device).data["user"]["id"]
+    answer = handler.request("DELETE", "/api/user", device=device)
+    assert (answer.status, answer.code) == (500, "not_configured")
+    assert handler.request("GET", "/api/user", device=device).data["user"]["id"] == me
 
 
 def test_erasing_touches_nobody_else(client, stack):

@@ -102,9 +102,9 @@ def test_unknown_device(person, stack, cluster):
     assert person.link(device).data == {"linked": True}
     client = stack.client(device)
     assert client.get("/api/tokens").data["balance"] == 10
-    assert (client.get("/api/user").data["user"]["id"]
-            == person.request("GET", "/api/user").data["user"]["id"])
     client.close()
+    assert user_id(cluster, stack, f"device:{device}") == user_id(
+        cluster, stack, f"clerk:{person.subject}")
     assert cluster.value(stack.database_url, "SELECT count(*) FROM users WHERE device_id = %s",
                          (device,)) == 0
 
@@ -158,11 +158,11 @@ def test_everything_moves(person, stack, cluster):
         assert (tokens["plan"], tokens["canClaimBonus"]) == ("pro", False)
         history = request("/api/generations").data
         assert {item["id"] for item in history["generations"]} == {*made, mine}
-        profile = request("/api/user").data
-        assert (profile["plan"], profile["usage"]["usedToday"]) == ("pro", 4)
-        assert profile["user"]["id"] == str(user_id(cluster, stack, f"clerk:{person.subject}"))
         assert request("/api/user/stats").data["user"]["total_generations"] == 4
         assert request("/api/usage").data["today"] == {"generation": 4, "download": 1}
+    profile = person.request("GET", "/api/user").data
+    assert (profile["plan"], profile["usage"]["usedToday"]) == ("pro", 4)
+    assert profile["user"]["id"] == str(user_id(cluster, stack, f"clerk:{person.subject}"))
     got = entries(person.request("GET", "/api/tokens/transactions"))
     assert sorted(got) == sorted([
         (10, "Приветственный бонус"), (5, "Приветственный бонус"), (bonus, "Ежедневный бонус"),
@@ -257,7 +257,7 @@ def test_erase(person, stack, cluster):
     assert len(people) == 3
     books = cluster.query(stack.database_url, "SELECT id, amount FROM token_transactions"
                           " WHERE user_id::text = ANY(%s) ORDER BY 1, 2", (people,))
-    assert person.device_client.delete("/api/user").status == 204
+    assert person.request("DELETE", "/api/user").status == 204
     assert cluster.query(stack.database_url, "SELECT clerk_id, device_id, email, erased_at IS NULL"
                          " FROM users WHERE id::text = ANY(%s)", (people,)) == [
                              (None, None, None, False)] * 3
@@ -266,10 +266,13 @@ def test_erase(person, stack, cluster):
                              " WHERE user_id::text = ANY(%s)", (people,)) == 0
     assert cluster.query(stack.database_url, "SELECT id, amount FROM token_transactions"
                          " WHERE user_id::text = ANY(%s) ORDER BY 1, 2", (people,)) == books
-    # Whoever comes back is somebody new, each identity for itself.
+    # An identity that comes back has a new account, each its own, and no second welcome bonus.
     ids = {client.get("/api/user").data["user"]["id"] for client in (person.device_client, second)}
     ids.add(person.request("GET", "/api/user").data["user"]["id"])
     assert len(ids) == 3 and not ids & set(people)
+    assert {client.get("/api/tokens").data["balance"]
+            for client in (person.device_client, second)} == {0}
+    assert person.request("GET", "/api/tokens").data["balance"] == 0
     assert person.link().data == {"linked": True}
     second.close()
 
@@ -290,10 +293,68 @@ def test_erase_while_a_link_commits(person, stack, cluster):
             assert erasing.result().status == 204
     assert cluster.query(stack.database_url, "SELECT device_id, merged_into, erased_at IS NOT NULL"
                          " FROM users WHERE id = %s", (device,)) == [(None, account, True)]
-    # The device is somebody new now, with an account that works.
+    # The device has a new account now that works, without a second welcome bonus.
     answer = person.device_client.get("/api/tokens")
-    assert answer.status == 200 and answer.data["balance"] == 5, answer
+    assert answer.status == 200 and answer.data["balance"] == 0, answer
     assert person.device_client.post("/api/tokens").status == 200
+
+
+PERSONAL = [
+    ("GET", "/api/user", None), ("GET", "/api/user/export", None), ("DELETE", "/api/user", None),
+    ("GET", "/api/payments", None), ("GET", f"/api/payments/{'0' * 44}", None),
+    ("POST", "/api/payments/create", {"package": "small"}), ("GET", "/api/subscriptions", None),
+    ("POST", "/api/subscriptions", {"plan": "pro"}), ("DELETE", "/api/subscriptions", None),
+]
+
+
+def test_a_linked_device_without_the_session(person, stack, cluster):
+    """Balance, spending and images go on; what is about the person needs the session."""
+    device = person.device_client
+    for method, path, body in PERSONAL:
+        if method == "GET":
+            assert device.request(method, path, body=body).status in (200, 404)
+    assert person.link().status == 200
+    for method, path, body in PERSONAL:
+        answer = device.request(method, path, body=body)
+        assert (answer.status, answer.code) == (403, "sign_in_required"), (method, path, answer)
+        if method == "GET":
+            assert person.request(method, path, body=body).status in (200, 404)
+    account = user_id(cluster, stack, f"clerk:{person.subject}")
+    assert cluster.value(stack.database_url, "SELECT erased_at IS NULL FROM users WHERE id = %s",
+                         (account,)) is True
+    for method, path, body, status in (
+            ("GET", "/api/tokens", None, 200), ("POST", "/api/tokens", None, 200),
+            ("GET", "/api/tokens/transactions", None, 200), ("GET", "/api/stats", None, 200),
+            ("GET", "/api/user/stats", None, 200), ("GET", "/api/usage", None, 200),
+            ("POST", "/api/usage", {"action": "download"}, 201),
+            ("GET", "/api/generations", None, 200),
+            ("POST", "/api/generations", {"imageUrl": "https://img.example/1"}, 201)):
+        assert device.request(method, path, body=body).status == status, (method, path)
+    # With the session beside it, or before it was linked, a device is no obstacle.
+    person.device = person.device_id
+    assert person.request("GET", "/api/user").status == 200
+    other = stack.client()
+    assert other.get("/api/user").status == 200
+    other.close()
+
+
+def test_erase_by_a_device_while_it_is_linked(person, stack, cluster):
+    """The erasure of a device that waited for its link does not erase the person's account."""
+    person.device_client.get("/api/tokens")
+    person.request("GET", "/api/tokens")
+    device_id, subject = f"device:{person.device_id}", f"clerk:{person.subject}"
+    device, account = (user_id(cluster, stack, name) for name in (device_id, subject))
+    with cluster.connect(stack.database_url, autocommit=False) as linking:
+        linking.cursor().execute("SELECT device_link(%s, %s, %s, %s)", (
+            account, device, str(uuid.uuid4()), str(uuid.uuid4())))
+        with ThreadPoolExecutor(1) as pool:
+            erasing = pool.submit(person.device_client.delete, "/api/user")
+            wait_for_lock(cluster, stack.database_url)
+            linking.commit()
+            answer = erasing.result()
+    assert (answer.status, answer.code) == (403, "sign_in_required")
+    assert cluster.query(stack.database_url, "SELECT count(*) FROM users WHERE id IN (%s, %s)"
+                         " AND erased_at IS NOT NULL", (device, account)) == [(0,)]
 
 
 def wait_for_lock(cluster, url):

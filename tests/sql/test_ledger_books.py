@@ -12,7 +12,7 @@ from tests.support.movements import (
     CAPTURE, LINK, REVERSE, books, entries, hold, post, post_many, status)
 from tests.support.payment_rows import Payments, call
 from tests.support.postgres import database_name
-from tests.support.sessions import Session, new_id, numbered, open_account, query_text
+from tests.support.sessions import ERASE, Session, new_id, numbered, open_account, query_text
 
 VERIFY_ENTRIES = 1_000_000
 VERIFY_ACCOUNTS = 10_000
@@ -116,10 +116,10 @@ def test_the_application_can_do_its_work(application):
         payments.due(table)
     for name in ("payment_claim_due", "refund_claim_due", "subscription_claim_due"):
         call(run, name, 10, 60)
-    assert len(call(run, "payment_window_claim", "payments", 60, 60)) == 1
+    assert len(call(run, "reconcile_claim_window", "payments", 60, 60)) == 1
     assert run(LINK, account, user, new_id(), new_id())[0][0] == "linked"
     assert run(query_text("ledger_verify"), {}) == [] and payments.verify() == []
-    assert run("SELECT erased FROM user_erase(%s)", account) == [(True,)]
+    assert run(ERASE, account) == [("erased",)]
     run(query_text("service_key_create"), numbered("name", "digest", "spend"))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.movements import (
     CAPTURE, POST, WRONG_HOLDS, books, entries, expire, hold, post, post_many, status)
-from tests.support.sessions import new_id, open_account, query_text, sessions
+from tests.support.sessions import ERASE, new_id, open_account, query_text, sessions
 
 INT_MAX = 2**31 - 1
 FLIGHTS = 150
@@ -118,7 +118,7 @@ class World:
             balance = {3: INT_MAX - 20, 4: 1}.get(number, 30)
             yield ("SELECT ledger_post(%s, %s, %s, 'purchase', NULL, NULL)",
                    (user, self.id(), balance - 5))
-        yield "SELECT user_erase(%s)", (self.users[5],)
+        yield ERASE, (self.users[5],)
 
     def hold(self):
         """A hold, of which some have expired, or a capture of none."""
@@ -246,7 +246,7 @@ def test_what_waited_is_judged_by_what_it_finds(run, open_session):
             ("SELECT ledger_post(%s, gen_random_uuid(), -4, 'generation', NULL, NULL)",
              ("insufficient", 1)),
             ("SELECT hold_create(%s, gen_random_uuid(), 1, 60, NULL, NULL)", ("insufficient", 4)),
-            ("SELECT user_erase(%s)", (None, 0))):
+            (ERASE, (None, 0))):
         user, other = users.pop(), open_session()
         other.begin()
         other.run(change, user)

@@ -6,7 +6,7 @@ import pytest
 from tests.support.movements import (
     CAPTURE, HOLD, LINK, RELEASE, REVERSE, WRONG_HOLDS, books, entries, expire, hold, post,
     post_many, status)
-from tests.support.sessions import new_id, numbered, open_account, query_text
+from tests.support.sessions import ERASE, new_id, numbered, open_account, query_text
 
 INT_MAX = 2**31 - 1
 
@@ -87,7 +87,7 @@ def test_the_largest_balance(run, user):
 
 def test_no_open_account(run, user):
     assert post(run, new_id(), 1) is None
-    run("SELECT user_erase(%s)", user)
+    run(ERASE, user)
     assert post(run, user, 1) is None
     assert run(HOLD, user, new_id(), 1, 60, None, None) == []
     assert run(CAPTURE, user, new_id(), 1, new_id(), None) == []
@@ -98,7 +98,7 @@ def test_no_open_account(run, user):
 def test_a_key_answers_for_a_closed_account(run, user):
     entry = new_id()
     post(run, user, -1, entry, 7)
-    run("SELECT user_erase(%s)", user)
+    run(ERASE, user)
     assert post(run, user, -1, entry, 7) == ("replayed", 4)
 
 
@@ -118,7 +118,7 @@ def test_sent_twice_without_a_key_where_it_is_impossible_now(run, user):
     assert post(run, user, -5, spent) == ("replayed", 0)
     assert post(run, user, INT_MAX, granted) == ("done", INT_MAX)
     assert post(run, user, INT_MAX, granted) == ("replayed", INT_MAX)
-    run("SELECT user_erase(%s)", user)
+    run(ERASE, user)
     assert post(run, user, -5, spent) == ("replayed", 0)
 
 
@@ -419,8 +419,8 @@ def test_erasing_an_account_with_devices_and_holds(run, user):
     run(LINK, account, user, new_id(), new_id())
     ours = hold(run, account, 1)
     books = run("SELECT * FROM token_transactions ORDER BY user_id, created_at")
-    assert run("SELECT erased FROM user_erase(%s)", user) == [(False,)], "it is the account's now"
-    assert run("SELECT erased FROM user_erase(%s)", account) == [(True,)]
+    assert run(ERASE, user) == [("gone",)], "it is the account's now"
+    assert run(ERASE, account) == [("erased",)]
     assert run("SELECT * FROM token_transactions ORDER BY user_id, created_at") == books
     assert run("SELECT clerk_id, device_id, erased_at IS NULL FROM users") == [
         (None, None, False)] * 2

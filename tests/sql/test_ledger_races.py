@@ -10,14 +10,13 @@ from tests.support.movements import (
     CAPTURE, HOLD, LINK, POST, RELEASE, REVERSE, books, entries, expire, hold, post, status)
 from tests.support.process import wait_until
 from tests.support.sessions import (
-    at_once, new_id, numbered, open_account, query_text, sessions)
+    ERASE, at_once, new_id, numbered, open_account, query_text, sessions)
 
 CONNECTIONS = 100
 WRITERS = 16
 STEPS_EACH = 120
 MANY = ("SELECT place, outcome, balance FROM ledger_post_flight(%s::uuid[], %s::uuid[], %s, %s, %s,"
         " %s::bigint[])")
-ERASE = "SELECT erased FROM user_erase(%s)"
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ import pytest
 
 from tests.support.movements import books, post, status
 from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import at_once, new_id, numbered, open_account, query_text, sessions
+from tests.support.sessions import ERASE, at_once, new_id, numbered, open_account, query_text, sessions
 
-ERASE = "SELECT erased FROM user_erase(%s)"
 LIMIT = 2**31 - 1
 APPLY = ("SELECT outcome, kind FROM payment_apply(%s, %s, %s, %s, '99.00', 'RUB', false, false,"
          " NULL, NULL, NULL)")
@@ -242,7 +241,7 @@ def test_of_an_erased_account(payments, run, user):
     payment = payments.open(user)
     payments.apply(user, payment, "pending", "p", url="https://pay.example/1")
     other = payments.open(user)
-    assert run(ERASE, user) == [(True,)]
+    assert run(ERASE, user) == [("erased",)]
     assert payments.row(payment, "confirmation_url, request_body") == (None, None)
     assert payments.row(other, "status, request_body") == ("pending", None)
     assert payments.opened(user) is None
@@ -478,23 +477,23 @@ def test_pages(payments, run, user):
 
 
 def test_prices(run):
-    assert call(run, "payment_package", "small") == [("99.00", "RUB", 10)]
-    assert call(run, "payment_plan", "pro") == [("999.00", "RUB", 0)]
-    assert call(run, "payment_plan", "free") == call(run, "payment_package", "none") == []
+    assert call(run, "price_find_package", "small") == [("99.00", "RUB", 10)]
+    assert call(run, "price_find_plan", "pro") == [("999.00", "RUB", 0)]
+    assert call(run, "price_find_plan", "free") == call(run, "price_find_package", "none") == []
 
 
 def test_windows(run):
     """One at a time reads a list, no more often than wanted, from where the last one came to."""
     def claim(every=60, lease=60):
-        return call(run, "payment_window_claim", "payments", every, lease)
+        return call(run, "reconcile_claim_window", "payments", every, lease)
 
     assert len(claim()) == 1
-    assert claim() == [] and len(call(run, "payment_window_claim", "refunds", 60, 60)) == 1
+    assert claim() == [] and len(call(run, "reconcile_claim_window", "refunds", 60, 60)) == 1
     run("UPDATE payment_windows SET claimed_until = claimed_until - interval '61 seconds'")
     assert len(claim()) == 1, "whoever held it is gone"
-    call(run, "payment_window_done", "payments", "2099-01-01")
+    call(run, "reconcile_finish_window", "payments", "2099-01-01")
     assert claim() == [] and str(claim(every=0)[0][0]) == "2099-01-01 00:00:00"
-    call(run, "payment_window_done", "payments", "2098-01-01")
+    call(run, "reconcile_finish_window", "payments", "2098-01-01")
     assert str(claim(every=0)[0][0]) == "2099-01-01 00:00:00", "it never goes back"
 
 
@@ -505,11 +504,11 @@ def test_the_first_window_reaches_back_to_what_has_no_answer(payments, run, user
     payments.refund(user, paid, "9.00")
     for one, days in ((paid, 300), (made, 200), (payment, 100)):
         age(payments, one, f"{days} days")
-    assert call(run, "payment_window_claim", "refunds", 60, 60) == [
+    assert call(run, "reconcile_claim_window", "refunds", 60, 60) == [
         (payments.row(payment, "created_at"),)]
     run("UPDATE payment_refunds SET created_at = created_at - interval '150 days'")
     oldest = run("SELECT created_at FROM payment_refunds")
-    assert call(run, "payment_window_claim", "payments", 60, 60) == oldest
+    assert call(run, "reconcile_claim_window", "payments", 60, 60) == oldest
     payments.due()
     call(run, "payment_claim_due", 10, 60)
     assert payments.row(payment) == "pending"
@@ -529,6 +528,6 @@ def test_differences(payments, run, user):
 
 
 def test_windows_at_once(cluster, database):
-    answers = at_once(cluster, database, query_text("payment_window_claim"),
+    answers = at_once(cluster, database, query_text("reconcile_claim_window"),
                       [numbered("payments", 60, 60)] * 20)
     assert sum(len(answer) for answer in answers) == 1

@@ -49,12 +49,14 @@ UNUSED_INDEXES = {
 # Lists: the position's parameters and the columns that order it.
 PAGES = {
     "generation_list": ("generations", ("created_at", "id"), "DESC"),
+    "hold_list": ("token_holds", ("created_at", "id"), "DESC"),
     "transaction_list": ("token_transactions", ("created_at", "id"), "DESC"),
     "usage_list": ("usage_logs", ("id",), "ASC"),
     "payment_export": ("payments", ("id",), "ASC"),
     "payment_page": ("payments", ("created_at", "id"), "DESC"),
     "refund_export": ("payment_refunds", ("id",), "ASC"),
     "subscription_export": ("subscriptions", ("id",), "ASC"),
+    "hold_export": ("token_holds", ("id",), "ASC"),
 }
 # What samples() has to know of a user.
 USER = ("id", "identity", "clerk_id", "device_id", "generation_id", "hold_id", "entry_id",
@@ -212,14 +214,16 @@ def test_functions_were_looked_into(executed):
         seen |= {node["Relation Name"] for plan in plans for node in plan.nodes()
                  if "Relation Name" in node}
     assert tables["token_claim_bonus"] >= {"user_tokens", "token_transactions", "app_settings"}
-    assert tables["usage_record"] >= {"users", "usage_logs", "app_settings"}
+    assert tables["usage_record"] >= {"users", "usage_logs", "app_settings", "address_uses"}
     assert tables["generation_record"] >= {"users", "usage_logs", "generations"}
     assert tables["user_erase"] >= {"users", "usage_logs", "generations", "user_identities",
-                                    "subscriptions"}
+                                    "subscriptions", "token_holds", "erased_identities"}
     assert tables["ledger_post"] >= {"user_tokens", "token_transactions", "token_holds"}
     assert tables["ledger_post_flight"] >= tables["ledger_post"]
-    for name in ("hold_capture", "token_claim_bonus", "usage_record"):
+    for name in ("hold_capture", "token_claim_bonus"):
         assert tables[name + "_flight"] >= tables[name], name
+    # A flight is not counted by address.
+    assert tables["usage_record_flight"] >= tables["usage_record"] - {"address_uses"}
     for name in ("hold_create", "hold_capture", "hold_release", "hold_sweep"):
         assert tables[name] >= {"user_tokens", "token_holds"}, name
     assert tables["hold_capture"] >= {"token_transactions"}
@@ -237,8 +241,10 @@ def test_functions_were_looked_into(executed):
     assert tables["refund_apply"] >= {
         "user_tokens", "payments", "payment_refunds", "payment_differences"}
     assert tables["subscription_claim_due"] >= {"subscriptions"}
-    assert tables["identity_create"] >= {"user_identities", "users", "user_tokens",
-                                         "token_transactions", "app_settings"}
+    assert tables["account_open"] >= {
+        "user_identities", "users", "user_tokens", "token_transactions", "app_settings",
+        "erased_identities", "address_uses"}
+    assert tables["person_sweep"] >= {"erased_identities", "address_uses"}
 
 
 def test_every_index_is_used(executed, cluster, large):
@@ -264,10 +270,10 @@ def test_page_1000_costs_what_page_1_costs(planner, statements, users, cluster, 
         first = ("infinity", schema_data.LAST_ID)
     else:
         first = (schema_data.FIRST_ID,)
-    filters = (None, "-infinity", "infinity") if name == "transaction_list" else ()
+    filters = {"transaction_list": (None, "-infinity", "infinity"), "hold_list": (None,)}
     cost = []
     for start in (first, position):
-        call = (heavy, *start, PAGE_ROWS, *filters)
+        call = (heavy, *start, PAGE_ROWS, *filters.get(name, ()))
         plans, rows = planner.run(statement, [call], plan_mode)
         assert len(rows) == 2 * PAGE_ROWS
         cost.append(max(plan.buffers() for plan in plans))

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.fastcgi import PARAMS, STDIN, Handler, begin, name_values, parameters, stream
 from tests.support.process import wait_until
+from tests.support.sessions import ERASE
 from tests.support.stack import new_device
 
 KNOWN = 6
@@ -49,7 +50,8 @@ def prepare(cluster, database, handler):
         cluster.query(database, "UPDATE user_tokens SET balance = %s WHERE user_id ="
                       " (SELECT id FROM users WHERE device_id = %s)",
                       (FIRST_BALANCE + number, device))
-    cluster.query(database, "SELECT user_erase(id) FROM users WHERE device_id = %s", (known[0],))
+    cluster.query(database, ERASE.replace("%s::uuid", "(SELECT id FROM users WHERE device_id = %s)"),
+                  (known[0],))
     # The plan is kept while the renewal of a period that is over is tried again.
     cluster.query(database, """
         INSERT INTO subscriptions (user_id, plan, status, current_period_end, payment_method_id)

@@ -7,9 +7,8 @@ import pytest
 
 from tests.support.movements import books, hold, post, status
 from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import at_once, new_id, numbered, open_account, query_text
+from tests.support.sessions import ERASE, at_once, new_id, numbered, open_account, query_text
 
-ERASE = "SELECT erased FROM user_erase(%s)"
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_a_repair_beside_a_view_of_the_ledger(cluster, database, init_db):
 TABLES = ["users", "user_identities", "subscriptions", "generations", "usage_logs", "payments",
           "payment_references", "payment_refunds", "payment_differences", "payment_windows",
           "user_tokens", "token_transactions", "token_holds", "service_keys", "plans",
-          "token_packages", "app_settings", "user_uploads"]
+          "token_packages", "app_settings", "user_uploads", "erased_identities", "address_uses"]
 
 
 def test_the_list_of_tables_is_complete(cluster, database):
@@ -170,8 +170,9 @@ def test_nobody_sees_a_part_of_the_schema(cluster, empty_database, init_db):
     """Tables, functions and triggers come at once: others see all of it or nothing."""
     with cluster.connect(empty_database, autocommit=False) as blocker:
         # One of the last functions: the bootstrap has made nearly everything when it waits for it.
-        blocker.cursor().execute("CREATE FUNCTION user_erase(p_user_id uuid)"
-                                 " RETURNS TABLE (erased boolean)"
+        blocker.cursor().execute("CREATE FUNCTION user_erase(p_user_id uuid,"
+                                 " p_identities text[], p_digests text[])"
+                                 " RETURNS TABLE (outcome text)"
                                  " LANGUAGE plpgsql AS 'BEGIN END'")
         with ThreadPoolExecutor(1) as pool:
             running = pool.submit(bootstrap, empty_database, init_db)

@@ -145,7 +145,7 @@ def test_an_old_process_leaves_what_a_newer_one_applied(database, run, make_hand
     of_another_build(run, applied_at=now)
     add_old_function(run)
     run("UPDATE schema_functions SET applied_at = %s WHERE name = 'hold_forget'", now)
-    run("DROP FUNCTION user_erase(uuid)")
+    run("DROP FUNCTION user_erase(uuid, text[], text[])")
     assert handler.request("POST", f"/api/init-db?secret={SECRET}").status == 200
     assert run("SELECT hold_sweep(1)") == [(-7,)]
     assert run("SELECT to_regproc('user_erase') IS NOT NULL") == [(True,)]
@@ -159,7 +159,7 @@ def test_functions_of_a_newer_schema_are_left_alone(run, start):
     run("INSERT INTO schema_migrations (version, name, checksum) VALUES (900, 'later', 'x')")
     of_another_build(run)
     add_old_function(run)
-    run("DROP FUNCTION user_erase(uuid)")
+    run("DROP FUNCTION user_erase(uuid, text[], text[])")
     start()
     assert run("SELECT hold_sweep(1)") == [(-7,)]
     assert run("SELECT to_regproc('user_erase') IS NOT NULL") == [(True,)]

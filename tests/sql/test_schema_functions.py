@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 
-from tests.support.sessions import at_once, new_id, open_account
+from tests.support.sessions import ERASE, at_once, new_id, open_account, query_text
 
 CALLERS = 50
 
@@ -150,7 +150,7 @@ def test_bonus_stops_at_the_largest_balance(run, user):
 
 def test_claim_of_nobody_and_of_an_erased_account(run, user):
     assert run(CLAIM, new_id(), new_id()) == []
-    run("SELECT erased FROM user_erase(%s)", user)
+    run(ERASE, user)
     assert run(CLAIM, user, new_id()) == []
 
 
@@ -238,28 +238,192 @@ def test_usage_limits_are_settings(run, user):
 
 
 def test_usage_of_an_address(run, user):
-    """Generations of the others from there count for whoever is counted by address."""
-    other = open_account(run, device_id="device_of_somebody_else_1")
+    """A device is told its own count; the others of its network count for a limit of their own."""
+    run("UPDATE app_settings SET value = 6 WHERE name = 'generations_per_minute_address'")
+    answer = "SELECT outcome, used, usage_limit, reset_at < retry_at FROM usage_record("
+    by_address = answer + "%s, %s, %s, %s, true, NULL)"
+    for number in range(5):
+        other = open_account(run, device_id=f"device_of_somebody_else_{number}")
+        assert run(by_address, other, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 1)
+    assert run(by_address, user, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 1)
+    assert run(by_address, user, new_id(), "generation", "203.0.113.1")[0][:3] == ("limited", 1, 10)
+    # Others of the same line, none of another; an account of its own is not concerned.
+    assert run(by_address, user, new_id(), "generation", "::ffff:203.0.113.1")[0][0] == "limited"
+    assert run(by_address, user, new_id(), "generation", "203.0.113.2")[0][:2] == ("done", 2)
+    assert run(by_address, user, new_id(), "generation", "")[0][:2] == ("done", 3)
+    assert run(by_address, user, new_id(), "download", "203.0.113.1")[0][:2] == ("done", 1)
+    assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 4)
+    # The own limit is the first to be told.
     for _ in range(6):
-        run(USAGE, other, new_id(), "generation", "203.0.113.1")
-    assert run(USAGE_BY_ADDRESS, user, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 7)
-    assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][:2] == ("done", 2)
-    assert run(USAGE_BY_ADDRESS, user, new_id(), "generation", "203.0.113.2")[0][:2] == ("done", 3)
-    assert run(USAGE_BY_ADDRESS, user, new_id(), "generation", "")[0][:2] == ("done", 4)
-    assert run(USAGE_BY_ADDRESS, user, new_id(), "download", "203.0.113.1")[0][:2] == ("done", 1)
+        run(USAGE, user, new_id(), "generation", "203.0.113.1")
+    assert run(by_address, user, new_id(), "generation", "203.0.113.1") == [("limited", 10, 10, False)]
+
+
+def test_usage_of_an_address_moves_on(run, user):
+    run("UPDATE app_settings SET value = 1 WHERE name = 'generations_per_minute_address'")
+    other = open_account(run, device_id="device_of_somebody_else_1")
+    call = "SELECT outcome, extract(epoch FROM retry_at - (now() AT TIME ZONE 'utc'))::int FROM" \
+           " usage_record(%s, %s, 'generation', '2001:db8:1:2::3', true, NULL)"
+    run(call, other, new_id())
+    run("UPDATE address_uses SET used_at = used_at - interval '40 seconds'")
+    outcome, wait = run(call, user, new_id())[0]
+    assert outcome == "limited" and 15 <= wait <= 20
+    run("UPDATE address_uses SET used_at = used_at - interval '20 seconds'")
+    assert run(call, user, new_id())[0][0] == "done"
 
 
 def test_usage_of_an_address_at_once(cluster, database, run):
+    run("UPDATE app_settings SET value = 10 WHERE name = 'generations_per_minute_address'")
     users = [open_account(run, device_id=f"device_{number}") for number in range(CALLERS)]
     answers = at_once(cluster, database, USAGE_BY_ADDRESS,
                       [(user, new_id(), "generation", "203.0.113.1") for user in users])
-    assert sorted(answer[0][0] for answer in answers) == (
-        ["done"] * 10 + ["limited"] * (CALLERS - 10))
+    assert sorted(answer[0][:2] for answer in answers) == (
+        [("done", 1)] * 10 + [("limited", 0)] * (CALLERS - 10))
+
+
+@pytest.mark.parametrize("address, network", [
+    ("203.0.113.1", "203.0.113.1"), ("::ffff:203.0.113.1", "203.0.113.1"),
+    ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+    ("2001:db8:1:3::", "2001:db8:1:3::/64"), ("::1", "::/64"), ("", None), (None, None),
+    ("unix:", None), ("203.0.113", None), ("203.0.113.1/24", "203.0.113.1")])
+def test_address_network(run, address, network):
+    assert run("SELECT address_network(%s)", address) == [(network,)]
+
+
+# --- account_open ---
+
+OPEN = "SELECT user_id FROM account_open(%s, %s, %s, %s, NULL, %s, %s)"
+
+
+def opened(run, device, digest=None, address="203.0.113.1"):
+    """Opens an account for a device; returns its balance."""
+    user = run(OPEN, new_id(), "device:" + device, None, device, digest, address)[0][0]
+    return ledger(run, user)[0]
+
+
+def test_welcome_bonuses_of_an_address(run):
+    """Beyond the setting an account opens without the bonus; nobody is refused, others are not hit."""
+    run("UPDATE app_settings SET value = 3 WHERE name = 'anonymous_bonuses_per_hour'")
+    assert [opened(run, f"device_{number}") for number in range(5)] == [5, 5, 5, 0, 0]
+    assert run("SELECT count(*) FROM address_uses") == [(3,)], "nothing is written beyond"
+    assert opened(run, "device_elsewhere", address="203.0.113.2") == 5
+    assert opened(run, "device_nowhere", address="") == 5
+    user = run(OPEN, new_id(), "clerk:user_1", "user_1", None, None, "203.0.113.1")[0][0]
+    assert ledger(run, user)[0] == 10
+    assert opened(run, "device_0") == 5, "it has its account, and its bonus"
+    run("UPDATE address_uses SET used_at = used_at - interval '59 minutes'")
+    assert opened(run, "device_late") == 0
+    run("UPDATE address_uses SET used_at = used_at - interval '1 minute'")
+    assert opened(run, "device_later") == 5
+
+
+def test_welcome_bonuses_of_an_ipv6_network(run):
+    run("UPDATE app_settings SET value = 2 WHERE name = 'anonymous_bonuses_per_hour'")
+    assert [opened(run, f"device_{number}", address=f"2001:db8:1:2::{number}")
+            for number in range(4)] == [5, 5, 0, 0]
+    assert opened(run, "device_of_a_neighbour", address="2001:db8:1:3::1") == 5
+
+
+def test_welcome_bonuses_at_once(cluster, database, run):
+    run("UPDATE app_settings SET value = 7 WHERE name = 'anonymous_bonuses_per_hour'")
+    at_once(cluster, database, OPEN, [
+        (new_id(), f"device:device_{number}", None, f"device_{number}", None, "203.0.113.1")
+        for number in range(CALLERS)])
+    assert run("SELECT balance, count(*)::int FROM user_tokens GROUP BY 1 ORDER BY 1") == [
+        (0, CALLERS - 7), (5, 7)]
+
+
+def test_a_device_is_linked_whatever_its_address_got(run):
+    """Adoption and linking do not count, and what was withheld is withheld from the device alone."""
+    run("UPDATE app_settings SET value = 0 WHERE name = 'anonymous_bonuses_per_hour'")
+    assert opened(run, "device_0") == 0
+    device = run("SELECT id FROM users")[0][0]
+    account = run(OPEN, new_id(), "clerk:user_1", "user_1", None, None, "203.0.113.1")[0][0]
+    assert run("SELECT outcome FROM device_link(%s, %s, %s, %s)", account, device, new_id(),
+               new_id()) == [("linked",)]
+    assert ledger(run, account)[0] == 10
+    open_account(run, device_id="device_of_the_original")
+    assert run("SELECT count(*) FROM address_uses") == [(0,)]
+
+
+def test_an_erased_person_comes_back(run):
+    """No welcome bonus, and the daily bonus and the limits as they were; then all is forgotten."""
+    identity, device = "device:device_0", "device_0"
+    digests = ["digest of device_0"]
+    user = run(OPEN, new_id(), identity, None, device, *digests, "203.0.113.1")[0][0]
+    assert ledger(run, user)[0] == 5
+    run("SELECT outcome FROM token_claim_bonus(%s, %s, NULL)", user, new_id())
+    assert run(USAGE, user, new_id(), "generation", "203.0.113.1")[0][0] == "done"
+    assert run("SELECT outcome FROM user_erase(%s, %s, %s)", user, [identity], digests) == [
+        ("erased",)]
+    assert run("SELECT digest FROM erased_identities") == [tuple(digests)]
+    user = run(OPEN, new_id(), identity, None, device, *digests, "203.0.113.1")[0][0]
+    assert ledger(run, user) == (0, [])
+    assert run("SELECT outcome FROM token_claim_bonus(%s, %s, NULL)", user, new_id()) == [
+        ("claimed",)]
+    for action in ("generation", "download"):
+        assert run(USAGE, user, new_id(), action, "203.0.113.1")[0][0] == "limited"
+    # Again, without having used anything: what came before is not forgotten by that.
+    run("SELECT outcome FROM user_erase(%s, %s, %s)", user, [identity], digests)
+    user = run(OPEN, new_id(), identity, None, device, *digests, "203.0.113.1")[0][0]
+    assert run(USAGE, user, new_id(), "download", None)[0][0] == "limited"
+    # A minute later, and a day later.
+    run("UPDATE users SET used_before = used_before - interval '1 minute'")
+    assert run(USAGE, user, new_id(), "download", None)[0][0] == "done"
+    run("UPDATE user_tokens SET last_bonus_date = last_bonus_date - 1")
+    assert run("SELECT outcome FROM token_claim_bonus(%s, %s, NULL)", user, new_id()) == [("done",)]
+
+
+def test_free_generations_are_once_a_person(run):
+    run("UPDATE plans SET daily_generations = 3 WHERE plan = 'free'")
+    identity, digests = "device:device_0", ["digest of device_0"]
+    status = query_text("token_status").replace("%(p1)s", "%s")
+    user = run(OPEN, new_id(), identity, None, "device_0", *digests, "")[0][0]
+    run(USAGE, user, new_id(), "generation", None)
+    assert run(status, user)[0][-2:] == (3, 1)
+    run("SELECT outcome FROM user_erase(%s, %s, %s)", user, [identity], digests)
+    user = run(OPEN, new_id(), identity, None, "device_0", *digests, "")[0][0]
+    assert run(status, user)[0][-2:] == (3, 3)
+    flight = run(query_text("token_status_flight").replace("%(p1)s", "%s"), [user])
+    assert flight[0][-2:] == (3, 3)
+    run("UPDATE users SET used_before = used_before - interval '1 day'")
+    assert run(status, user)[0][-2:] == (3, 0)
+
+
+def test_erasing_with_identities_that_changed(run, user):
+    """An identity that came after they were read would leave no digest: they are read again."""
+    run("INSERT INTO user_identities VALUES ('device:late', %s)", user)
+    call = ("SELECT outcome FROM user_erase(%s, %s, %s)", user)
+    assert run(*call, ["device:device_of_the_function_test"], ["a"]) == [("changed",)]
+    assert run("SELECT count(*) FROM users WHERE erased_at IS NOT NULL") == [(0,)]
+    assert run(*call, ["device:device_of_the_function_test", "device:late", "device:foreign"],
+               ["a", "b", "c"]) == [("erased",)]
+    assert run("SELECT digest FROM erased_identities ORDER BY 1") == [("a",), ("b",)]
+
+
+def test_what_counts_no_more_is_swept(run):
+    """After an hour, a day and a year; in pieces."""
+    run("INSERT INTO address_uses SELECT '203.0.113.1', 'welcome', (now() AT TIME ZONE 'utc')"
+        " - n * interval '20 minutes' FROM generate_series(0, 8) n")
+    run("INSERT INTO erased_identities SELECT 'digest ' || n, (now() AT TIME ZONE 'utc')"
+        " - n * interval '10 hours', current_date, now() AT TIME ZONE 'utc'"
+        " FROM generate_series(0, 3) n")
+    run("INSERT INTO erased_identities VALUES ('old', (now() AT TIME ZONE 'utc')"
+        " - interval '366 days', NULL, NULL)")
+    assert run("SELECT person_sweep(4)") == [(4 + 1 + 1,)]
+    assert run("SELECT person_sweep(4)") == [(2,)]
+    assert run("SELECT person_sweep(4)") == [(0,)]
+    assert run("SELECT count(*) FROM address_uses") == [(3,)]
+    assert run("SELECT digest, last_bonus_date IS NULL, last_used_at IS NULL FROM erased_identities"
+               " ORDER BY 1") == [("digest 0", False, False), ("digest 1", False, False),
+                                  ("digest 2", False, False), ("digest 3", True, True)]
+    run("UPDATE app_settings SET value = 0 WHERE name = 'erased_identity_days'")
+    assert run("SELECT person_sweep(10)") == [(4,)]
 
 
 def test_usage_of_nobody_and_of_an_erased_account(run, user):
     assert run(USAGE, new_id(), new_id(), "download", None) == []
-    run("SELECT erased FROM user_erase(%s)", user)
+    run(ERASE, user)
     assert run(USAGE, user, new_id(), "download", None) == []
 
 
@@ -349,7 +513,7 @@ def fill_account(run, user):
 def test_erasing_keeps_the_books(run, user):
     fill_account(run, user)
     before = ledger(run, user)
-    assert run("SELECT erased FROM user_erase(%s)", user) == [(True,)]
+    assert run(ERASE, user) == [("erased",)]
     assert ledger(run, user) == before
     assert run("SELECT id, clerk_id, device_id, email, erased_at IS NOT NULL FROM users") == [
         (user, None, None, None, True)]
@@ -361,23 +525,23 @@ def test_erasing_keeps_the_books(run, user):
 
 
 def test_erasing_again_changes_nothing(run, user):
-    run("SELECT erased FROM user_erase(%s)", user)
+    run(ERASE, user)
     erased_at = run("SELECT erased_at FROM users")
-    assert run("SELECT erased FROM user_erase(%s)", user) == [(True,)]
+    assert run(ERASE, user) == [("erased",)]
     assert run("SELECT erased_at FROM users") == erased_at
-    assert run("SELECT erased FROM user_erase(%s)", new_id()) == [(False,)]
+    assert run(ERASE, new_id()) == [("gone",)]
 
 
 def test_erasing_one_leaves_the_others(run, user):
     other = open_account(run, device_id="device_of_somebody_else_1")
     run(GENERATION, other, new_id(), "url", None, None, None, None)
-    run("SELECT erased FROM user_erase(%s)", user)
+    run(ERASE, user)
     assert run("SELECT id FROM users WHERE erased_at IS NULL") == [(other,)]
     assert run("SELECT user_id FROM generations") == [(other,)]
 
 
 def test_the_same_device_opens_a_new_account(run, user):
-    run("SELECT erased FROM user_erase(%s)", user)
+    run(ERASE, user)
     again = open_account(run, device_id="device_of_the_function_test")
     assert again != user and ledger(run, again)[0] == 5
 

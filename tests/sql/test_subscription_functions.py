@@ -4,9 +4,8 @@ import pytest
 
 from tests.support.movements import books
 from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import at_once, new_id, numbered, open_account, query_text
+from tests.support.sessions import ERASE, at_once, new_id, numbered, open_account, query_text
 
-ERASE = "SELECT erased FROM user_erase(%s)"
 PRICE = "999.00"
 NOW = "(now() AT TIME ZONE 'utc')"
 
@@ -57,6 +56,7 @@ class Subscriptions(Payments):
             " current_period_start = current_period_start - %(t)s::interval,"
             " current_period_end = current_period_end - %(t)s::interval,"
             " period_anchor = period_anchor - %(t)s::interval,"
+            " grace_until = grace_until - %(t)s::interval,"
             " next_check_at = next_check_at - %(t)s::interval WHERE id = %(id)s RETURNING id",
             {"t": interval, "id": subscription})
 
@@ -71,7 +71,8 @@ class Subscriptions(Payments):
 
     def claim(self):
         """Ids of the subscriptions whose renewal is due."""
-        return [row[1] for row in call(self.run, "subscription_claim_due", 10, 60)]
+        return [row[1] for row in call(self.run, "subscription_claim_due", 10, 60)
+                if row[3] == "active"]
 
     def plan(self):
         """The plan the account has, as both readers tell it."""
@@ -149,7 +150,9 @@ def test_another_plan_takes_over(subs):
     assert subs.plan() == "premium"
     assert subs.of(old, "status, payment_method_id, next_check_at") == ("cancelled", None, None)
     assert nearly(subs, old, "current_period_end", NOW)
-    assert nearly(subs, new, "current_period_end", f"{NOW} + interval '1 month'")
+    # It cost as much as the new one: its whole month is added, in days.
+    assert nearly(subs, new, "current_period_end",
+                  f"{NOW} + (({NOW} + interval '1 month') - {NOW}) + interval '1 month'")
 
 
 def test_the_same_plan_adds_a_month(subs, run):
@@ -211,7 +214,7 @@ def test_the_day_of_the_month_stays(subs, run, day, ends):
         day, day)
     found = []
     for _ in ends:
-        subs.said(subs.renewal(subscription), "succeeded")
+        subs.said(subs.first(subscription), "succeeded")
         found.append(subs.of(subscription, "current_period_end::date::text"))
     assert found == ends
 
@@ -284,7 +287,7 @@ def test_a_late_success_begins_again(subs):
     subscription = subs.begin()
     subs.ends(subscription)
     late = subs.renewal(subscription)
-    subs.passes(subscription, "9 days")
+    subs.passes(subscription, "31 days")
     assert subs.plan() == "free" and subs.claim() == []
     assert subs.of(subscription, "status") == "expired"
     assert subs.said(late, "succeeded") == ("applied", None)
@@ -308,16 +311,280 @@ def test_a_late_success_beside_another_subscription(subs):
 
 def test_a_renewal_of_nothing(subs, run):
     assert subs.opened(subs.user, purpose="renewal", plan="pro", subscription=new_id()) is None
-    late = subs.renewal(subscription := subs.begin())
+    subs.ends(subscription := subs.begin())
+    late = subs.renewal(subscription)
     run("DELETE FROM subscriptions WHERE id = %s", subscription)
     assert subs.said(late, "succeeded") == ("uncredited", "subscription_closed")
 
 
-def test_too_late_to_renew(subs):
-    """Nobody was there to renew it for more than a week: no money is taken for that time."""
+@pytest.mark.parametrize("ago", ["1 day 1 hour", "9 days", "29 days 23 hours"])
+def test_nobody_was_there_to_renew_it(subs, run, ago):
+    """The plan holds, grace begins with the first attempt, and the operator learns of it."""
     subscription = subs.begin()
-    subs.ends(subscription, "8 days 1 hour")
+    subs.ends(subscription, ago)
+    assert subs.plan() == "pro"
+    assert [row[12] for row in call(run, "subscription_claim_due", 10, 60)] == [True]
+    assert subs.differences(str(subscription)) == ["renewal_late"]
+    subs.said(subs.renewal(subscription), "canceled", reason="insufficient_funds")
+    assert nearly(subs, subscription, "next_check_at", f"{NOW} + interval '1 day'")
+    assert nearly(subs, subscription, "grace_until", f"{NOW} + interval '7 days'")
+    for days in (1, 2, 4):
+        assert subs.plan() == "pro"
+        subs.passes(subscription, f"{days} days")
+        assert [row[12] for row in call(run, "subscription_claim_due", 10, 60)] == [False]
+        subs.said(subs.renewal(subscription), "canceled", reason="insufficient_funds")
+    assert subs.of(subscription, "status") == "expired" and subs.plan() == "free"
+
+
+def test_nobody_was_there_for_a_further_attempt(subs):
+    """The attempts that follow keep their distance, and grace ends with the last of them."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    subs.said(subs.renewal(subscription), "canceled")
+    subs.passes(subscription, "20 days")
+    assert subs.plan() == "pro" and subs.claim() == [subscription]
+    subs.said(subs.renewal(subscription), "canceled")
+    assert nearly(subs, subscription, "next_check_at", f"{NOW} + interval '2 days'")
+    assert nearly(subs, subscription, "grace_until", f"{NOW} + interval '6 days'")
+
+
+def test_too_late_to_renew(subs, run):
+    """Nobody was there to renew it for thirty days: no money is taken for that time."""
+    subscription = subs.begin()
+    subs.ends(subscription, "30 days 1 hour")
+    assert subs.plan() == "free"
+    assert [(row[3], row[12]) for row in call(run, "subscription_claim_due", 10, 60)] == [
+        ("expired", True)]
+    assert subs.of(subscription, "status") == "expired"
+    assert subs.differences(str(subscription)) == ["renewal_late"]
+
+
+def test_a_claim_in_time_is_not_late(subs, run):
+    subscription = subs.begin()
+    subs.ends(subscription, "2 hours")
+    assert [row[12] for row in call(run, "subscription_claim_due", 10, 60)] == [False]
+    assert subs.differences() == [] and subs.plan() == "pro"
+
+
+# --- past due ---
+
+def past_due(subs):
+    """A subscription whose renewal was declined once."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    subs.said(subs.renewal(subscription), "canceled", reason="insufficient_funds")
+    assert subs.of(subscription, "grace_until = current_period_end + interval '7 days'")
+    return subscription
+
+
+def test_another_card_ends_the_grace(subs):
+    subscription = past_due(subs)
+    assert subs.said(subs.first(new_id()), "succeeded", method="method-2") == ("applied", None)
+    assert subs.of(subscription, "status, renewal_attempts, grace_until, payment_method_id") == (
+        "active", 0, None, "method-2")
+    assert subs.of(subscription, "period_months, next_check_at = current_period_end") == (2, True)
+    assert subs.of(subscription, "current_period_end = period_anchor + interval '2 months'")
+
+
+def test_a_renewal_is_not_asked_for_once_it_was_paid(subs, run):
+    """Neither one that was not answered, nor one that another reconciler is about to open."""
+    subscription = subs.begin()
+    subs.ends(subscription)
+    unanswered = subs.renewal(subscription)
+    subs.said(subs.first(new_id()), "succeeded", method="method-2")
+    subs.due()
+    assert call(run, "payment_claim_due", 10, 60) == []
+    assert subs.opened(subs.user, purpose="renewal", plan="pro", amount=PRICE,
+                       subscription=subscription) is None
+    assert subs.row(unanswered) == "pending", "the provider's list tells"
+
+
+def test_cancelled_in_grace_it_ends_and_says_so_again(subs, run, user):
+    subscription = past_due(subs)
+    for _ in range(2):
+        [row] = call(run, "subscription_cancel", user, True, None)
+        assert (row[1], row[3], row[6]) == (subscription, "cancelled", True)
+    assert subs.plan() == "free" and subs.claim() == []
+    subs.begin("premium")
+    [row] = call(run, "subscription_cancel", user, True, None)
+    assert row[2] == "premium", "what is active comes first"
+
+
+def test_a_month_that_is_not_to_be_renewed(subs):
+    """Bought in the grace of a declined one: what was saved before is forgotten."""
+    subscription = past_due(subs)
+    payment = subs.open(subs.user, purpose="subscription", plan="pro", amount=PRICE,
+                        subscription=new_id(), renews=False)
+    subs.said(payment, "succeeded")
+    assert subs.of(subscription, "status, payment_method_id, grace_until") == ("active", None, None)
+    subs.ends(subscription)
     assert subs.claim() == [] and subs.of(subscription, "status") == "expired"
+
+
+def test_an_adopted_one_is_bought_on(subs, run, user):
+    """It has no saved method; the month is added to what there is."""
+    subscription = new_id()
+    run("INSERT INTO subscriptions (user_id, id, plan, status, current_period_start,"
+        f" current_period_end) VALUES (%s, %s, 'pro', 'active', {NOW} - interval '20 days',"
+        f" {NOW} + interval '10 days')", user, subscription)
+    payment = subs.first(new_id())
+    subs.said(payment, "succeeded", method="method-2")
+    assert nearly(subs, subscription, "current_period_end",
+                  f"{NOW} + interval '10 days' + interval '1 month'")
+    assert subs.of(subscription, "payment_method_id") == "method-2"
+    assert subs.row(payment, "subscription_id") == subscription
+
+
+# --- another plan ---
+
+def rests(subs, run, plan, ago, days, paid=None):
+    """The active subscription's period of so many days began so long ago."""
+    run(f"UPDATE subscriptions SET current_period_start = {NOW} - %s::interval,"
+        f" current_period_end = {NOW} - %s::interval + make_interval(days => %s),"
+        " paid_amount = coalesce(%s, paid_amount) WHERE user_id = %s AND status = 'active'",
+        ago, ago, days, paid, subs.user)
+    return run(f"SELECT days, worth::text FROM subscription_credit(%s, %s, (SELECT l.price FROM"
+               f" plans l WHERE l.plan = %s), {NOW})", subs.user, plan, plan)
+
+
+@pytest.mark.parametrize("paid, ago, days, worth, least, most", [
+    # Days that have begun, kopecks and bought days are rounded up; months have 28 to 31 days.
+    ("999.00", "0 seconds", 30, "999.00", 10, 11),
+    ("999.00", "15 days 1 second", 30, "499.50", 5, 6),
+    ("999.00", "29 days 23 hours", 30, "33.30", 1, 1),
+    ("100.00", "20 days", 30, "33.34", 1, 1),
+    ("0.01", "0 seconds", 30, "0.01", 1, 1),
+    ("2999.00", "0 seconds", 30, "2999.00", 28, 31),
+])
+def test_what_is_left_becomes_days(subs, run, paid, ago, days, worth, least, most):
+    subs.begin("pro")
+    [(credit, found)] = rests(subs, run, "premium", ago, days, paid)
+    assert float(found) == float(worth) and least <= credit <= most
+    month = run(f"SELECT extract(epoch FROM {NOW} + interval '1 month' - {NOW})::int / 86400")[0][0]
+    kopecks = round(float(worth) * 100)
+    assert credit == -(-kopecks * month // 299900), "rounded up, and not further"
+
+
+def test_nothing_is_left(subs, run):
+    subscription = subs.begin("pro")
+    assert rests(subs, run, "pro", "1 day", 30) == [], "the same plan"
+    assert rests(subs, run, "premium", "31 days", 30) == [], "it is over"
+    assert rests(subs, run, "premium", "1 day", 30, "0") == [], "it was not paid"
+    run("UPDATE subscriptions SET status = 'cancelled', paid_amount = 999 WHERE id = %s",
+        subscription)
+    assert rests(subs, run, "premium", "1 day", 30) == []
+
+
+def test_the_promise_of_the_order_is_kept(subs, run, user):
+    """The payment is opened half way and paid days later: what was left counts as it was said."""
+    old = subs.begin("pro")
+    rests(subs, run, "premium", "10 days", 30)
+    payment = subs.open(user, purpose="subscription", plan="premium", amount="2999.00",
+                        subscription=(new := new_id()))
+    promised = subs.row(payment, "credit_days")
+    assert promised > 0
+    subs.passes(old, "5 days")
+    run("UPDATE payments SET created_at = created_at - interval '5 days' WHERE id = %s", payment)
+    subs.apply(user, payment, "succeeded", provider_id(), amount="2999.00", method="m")
+    assert subs.row(payment, "credit_days") == promised
+    assert nearly(subs, new, "current_period_end", f"{NOW} + interval '{promised} days'"
+                                                   " + interval '1 month'")
+    assert subs.of(new, "paid_amount > 2999 AND paid_amount < 3999")
+    assert subs.of(old, "status") == "cancelled"
+
+
+def test_two_changes_lose_nothing(subs, run):
+    """pro, premium at once, and pro again: what the first month cost is still there."""
+    subs.begin("pro")
+    subs.begin("premium")
+    third = subs.begin("pro")
+    # Three payments of 999.00 within a minute, at 999.00 a month.
+    assert subs.of(third, "paid_amount = 2997")
+    assert nearly(subs, third, "current_period_end",
+                  f"{NOW} + 2 * (({NOW} + interval '1 month') - {NOW}) + interval '1 month'")
+
+
+# --- refunds ---
+
+def gives_back(subs, payment, amount=PRICE):
+    """A refund made in the provider's pages."""
+    return subs.refunded(subs.user, payment, subs.row(payment, "yookassa_payment_id"), amount)
+
+
+def test_a_whole_refund_ends_it(subs, run):
+    subscription = new_id()
+    payment = subs.first(subscription)
+    subs.said(payment, "succeeded", method="method-1")
+    assert gives_back(subs, payment) == ("applied", None)
+    assert subs.of(subscription, "status, payment_method_id, next_check_at") == (
+        "cancelled", None, None)
+    assert nearly(subs, subscription, "current_period_end", NOW)
+    assert subs.plan() == "free" and subs.claim() == []
+
+
+def test_refunds_that_are_the_whole_together_end_it(subs):
+    subscription = new_id()
+    payment = subs.first(subscription)
+    subs.said(payment, "succeeded", method="method-1")
+    assert gives_back(subs, payment, "500.00") == ("applied", None)
+    assert subs.of(subscription, "status, paid_amount") == ("active", subs.run(
+        "SELECT 499.00::numeric")[0][0])
+    assert subs.plan() == "pro"
+    assert gives_back(subs, payment, "499.00") == ("applied", None)
+    assert subs.plan() == "free"
+
+
+def test_a_refund_of_a_renewal_ends_it(subs):
+    subscription = subs.begin()
+    subs.ends(subscription)
+    renewal = subs.renewal(subscription)
+    subs.said(renewal, "succeeded")
+    assert gives_back(subs, renewal) == ("applied", None)
+    assert subs.of(subscription, "status") == "cancelled" and subs.plan() == "free"
+
+
+def test_a_refund_of_an_earlier_month_leaves_this_one(subs, run):
+    subscription = new_id()
+    first = subs.first(subscription)
+    subs.said(first, "succeeded", method="method-1")
+    subs.ends(subscription)
+    run("UPDATE payments SET succeeded_at = succeeded_at - interval '1 month' WHERE id = %s", first)
+    subs.said(subs.renewal(subscription), "succeeded")
+    assert gives_back(subs, first) == ("applied", None)
+    assert subs.of(subscription, "status, payment_method_id") == ("active", "method-1")
+
+
+def test_a_refund_of_one_of_two_months_takes_one_off(subs, run):
+    subscription = new_id()
+    payments = [subs.first(new_id()) for _ in range(2)]
+    for payment in payments:
+        subs.said(payment, "succeeded", method="method-1")
+    subscription = run("SELECT id FROM subscriptions")[0][0]
+    gives_back(subs, payments[1])
+    assert subs.of(subscription, "status, period_months") == ("active", 1)
+    assert nearly(subs, subscription, "current_period_end", f"{NOW} + interval '1 month'")
+    gives_back(subs, payments[0])
+    assert subs.of(subscription, "status") == "cancelled"
+
+
+def test_a_refund_of_what_became_another_plan(subs):
+    """The operator decides about the days that it was exchanged for."""
+    payment = subs.first(new_id())
+    subs.said(payment, "succeeded", method="method-1")
+    new = subs.begin("premium")
+    assert gives_back(subs, payment) == ("uncredited", "credit_given")
+    assert subs.of(new, "status") == "active" and subs.differences() == ["credit_given"]
+
+
+def test_ending_any(subs, run, user):
+    """By the operator: at once, and again the same."""
+    subscription = subs.begin()
+    for _ in range(2):
+        [row] = call(run, "subscription_end", user, subscription)
+        assert (row[1], row[3]) == (subscription, "cancelled")
+    assert subs.plan() == "free" and subs.claim() == []
+    assert nearly(subs, subscription, "current_period_end", NOW)
+    assert call(run, "subscription_end", user, new_id()) == []
 
 
 def test_without_a_saved_method(subs):
@@ -352,7 +619,8 @@ def test_cancelling_keeps_the_period(subs, run, user):
     subscription = subs.begin()
     end = subs.of(subscription, "current_period_end")
     for _ in range(2):
-        assert call(run, "subscription_cancel", user, True, None) == [(subscription,)]
+        assert [row[1] for row in call(run, "subscription_cancel", user, True, None)] == [
+            subscription]
     assert subs.of(subscription, "status, cancel_at_period_end, current_period_end") == (
         "active", True, end)
     assert subs.plan() == "pro" and subs.claim() == []
@@ -366,7 +634,8 @@ def test_cancelling_keeps_the_period(subs, run, user):
 def test_resuming(subs, run, user):
     subscription = subs.begin()
     call(run, "subscription_cancel", user, True, None)
-    assert call(run, "subscription_cancel", user, False, None) == [(subscription,)]
+    assert [row[1] for row in call(run, "subscription_cancel", user, False, None)] == [
+        subscription]
     subs.ends(subscription)
     assert subs.claim() == [subscription]
 
@@ -441,7 +710,7 @@ def test_cancelling_by_id(subs, run, user):
     old, new = subs.begin("pro"), subs.begin("premium")
     assert call(run, "subscription_cancel", user, True, old) == []
     assert subs.of(new, "cancel_at_period_end") is False
-    assert call(run, "subscription_cancel", user, True, new) == [(new,)]
+    assert [row[1] for row in call(run, "subscription_cancel", user, True, new)] == [new]
     assert subs.of(new, "cancel_at_period_end") is True
 
 

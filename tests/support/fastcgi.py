@@ -173,7 +173,8 @@ class Handler:
         self.owns_memory = shared_memory is None
         self.environment = {
             "PATH": os.environ["PATH"], "SHARED_MEMORY": self.shared_memory,
-            "DB_INIT_SECRET": SECRET, "NOTIFY_SOCKET": f"{self.folder}/notify",
+            "DB_INIT_SECRET": SECRET, "IDENTITY_DIGEST_KEY": SECRET,
+            "NOTIFY_SOCKET": f"{self.folder}/notify",
             **logs.SANITIZER_OPTIONS, **environment,
         }
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

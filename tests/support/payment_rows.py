@@ -37,11 +37,13 @@ class Payments:
         return payment
 
     def opened(self, user, payment=None, purpose="tokens", package="small", plan=None,
-               amount="99.00", tokens=10, subscription=None, body="body", key=None, lease=60):
+               amount="99.00", tokens=10, subscription=None, body="body", key=None, lease=60,
+               renews=True):
         """Opens a payment: (outcome, id), or None without an account."""
         rows = call(self.run, "payment_open", user, payment or new_id(), purpose,
                     package if purpose == "tokens" else None, plan, amount, "RUB",
-                    tokens if purpose == "tokens" else None, subscription, body, key, lease)
+                    tokens if purpose == "tokens" else None, subscription, renews, body, key,
+                    lease)
         return (rows[0][0], rows[0][2]) if rows else None
 
     def apply(self, user, payment, status, provider, amount="99.00", currency="RUB", test=False,

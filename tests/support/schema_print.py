@@ -9,7 +9,7 @@ import sys
 HEAD = """\
 -- The tables of the DreamLens database, as the migrations make them. scripts/print-schema prints
 -- them from a database that was just bootstrapped, and a test compares them. Never edit this file:
--- change sql/migrations, which also say what each column is for. The functions are in sql/functions.
+-- change sql/migrations, which also say what each column is for. Functions are in sql/functions.
 """
 SHORTER = {"timestamp without time zone": "timestamp", "character varying": "varchar",
            "public.": ""}

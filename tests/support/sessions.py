@@ -35,6 +35,13 @@ def open_account(run, clerk_id=None, device_id=None):
     return user
 
 
+# user_erase of one user, as the service calls it; the digests only have to tell identities apart.
+ERASE = """SELECT e.outcome FROM (VALUES (%s::uuid)) u (id), user_erase(u.id,
+    ARRAY(SELECT i.identity FROM user_identities i WHERE i.user_id = u.id ORDER BY i.identity),
+    ARRAY(SELECT md5(i.identity) FROM user_identities i WHERE i.user_id = u.id
+          ORDER BY i.identity)) e"""
+
+
 def query_text(name):
     """The statement of a query file. $1 becomes %(p1)s: pass values through numbered()."""
     with open(os.path.join(REPOSITORY, "sql", "queries", name + ".sql"), encoding="utf-8") as file:

@@ -12,8 +12,10 @@ notification's doing. Otherwise it looks every second. Notifications are lost un
 them.
 """
 
+import base64
 import contextlib
 import datetime
+import uuid
 
 from tests.support import openapi
 from tests.support.books import BROKEN_BOOKS
@@ -26,6 +28,11 @@ WEBHOOK = "/api/payments/webhook"
 BACK = "https://app.example/paid"
 WELCOME = 5
 HOUR = datetime.timedelta(hours=1)
+
+
+def row_id(public_id):
+    """The id of its row: the second half of a public id."""
+    return str(uuid.UUID(bytes=base64.urlsafe_b64decode(public_id + "=")[16:]))
 
 
 class Payment:
@@ -68,6 +75,14 @@ class Buyer:
     def subscribe(self, plan="pro", key=None, **members):
         """POST /api/subscriptions; the Answer."""
         return self.request("POST", "/api/subscriptions", {"plan": plan, **members}, key)
+
+    def paid_month(self, plan="pro", **members):
+        """Orders a month and pays it; the order's data."""
+        data = self.subscribe(plan, **members).data
+        provider_id = data["confirmationUrl"].rpartition("/")[2]
+        self.shop.provider.pay(provider_id)
+        self.shop.notify("payment.succeeded", provider_id)
+        return data
 
     def subscriptions(self):
         """What there is, newest first."""
@@ -126,6 +141,15 @@ class Shop:
         """A key of scripts/service-key."""
         return self.stack.run("service-key", "create", name, scopes,
                               check=True).stdout.splitlines()[-1]
+
+    def operate(self, method, path, scopes="refund", **options):
+        """A request with a new service key."""
+        key = self.service_key(f"operator-{uuid.uuid4().hex[:8]}", scopes)
+        operator = Buyer(self, self.stack.client(anonymous=True))
+        answer = operator.request(method, path, headers={"Authorization": f"Service {key}"},
+                                  **options)
+        operator.client.close()
+        return answer
 
     def notify(self, event, provider_id, address="127.0.0.1", **members):
         """Sends a notification; the Answer, checked against openapi.yaml."""

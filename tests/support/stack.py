@@ -26,7 +26,7 @@ import zlib
 from tests.support import logs
 from tests.support.process import REPOSITORY
 
-SECRET = "secret-of-the-tests-0123456789"
+SECRET = "secret-of-the-tests-0123456789abcdef"
 
 
 def new_device():

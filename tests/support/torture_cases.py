@@ -109,6 +109,10 @@ CASES = {
         Case("POST", "/api/ledger/batch", 200,
              {"operations": [_movement("spend"), _movement("grant", type="bonus")]}, "service"),
         Case("GET", "/api/ledger/users/{user}", who="service", route="/api/ledger/users/{id}"),
+        Case("GET", "/api/ledger/holds/{hold}", who="service", prepare=_hold,
+             route="/api/ledger/holds/{id}"),
+        Case("GET", "/api/ledger/users/{user}/holds?status=pending", who="service", prepare=_hold,
+             route="/api/ledger/users/{id}/holds"),
         Case("GET", "/api/ledger/verify", who="service"),
     ],
     "payments": [
@@ -119,6 +123,8 @@ CASES = {
         Case("POST", "/api/payments/{payment}/refund", 201, {"amount": "99.00"}, "service",
              prepare=have_orders, route="/api/payments/{id}/refund"),
     ],
+    "packages": [Case("GET", "/api/packages", who="nobody")],
+    "plans": [Case("GET", "/api/plans", who="nobody")],
     "payments-webhook": [
         Case("POST", "/api/payments/webhook", 200,
              {"type": "notification", "event": "payment.succeeded", "object": {"id": "{theirs}"}},

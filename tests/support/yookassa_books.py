@@ -132,6 +132,7 @@ class Books:
 
     def __init__(self, shop_id, receipts_required=False):
         self.shop_id, self.receipts_required = shop_id, receipts_required
+        self.saving_allowed = True  # whether payment methods may be saved
         self.lock = threading.RLock()
         self.payments, self.refunds = {}, {}
         self.order = {"payments": [], "refunds": []}  # (created_at, id), ascending
@@ -205,6 +206,9 @@ class Books:
         payment["confirmation"] = {
             "type": "redirect", "confirmation_url": confirmation.format(payment["id"])}
         if order.get("save_payment_method"):
+            if not self.saving_allowed:
+                raise Refusal(403, "forbidden", "This store can't make recurring payments."
+                                                " Contact the YooMoney manager to learn more")
             self.save_wanted.add(payment["id"])
         return payment
 

@@ -70,7 +70,7 @@ static enum error list(struct app *app, struct request *request, struct response
         return err;
     struct json_writer *json = response_data(response, 200);
     json_member_int(json, "limit", page.limit);
-    page_write_cursor(json, &page.before);
+    page_write_cursor(json, &page, &page.before);
     response_data_end(response);
     return ERROR_OK;
 }
@@ -114,7 +114,8 @@ static enum error limited(struct app *app, struct request *request, struct respo
 {
     (void)app;
     (void)request;
-    return response_rate_limited(response, 60, 7);
+    response_rate_limit(response, 60, 0, 7);
+    return response_rate_limited(response, 7);
 }
 
 static const struct router_entry ENTRIES[] = {

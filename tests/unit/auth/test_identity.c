@@ -4,8 +4,10 @@
  * once more, under other names.
  */
 #define clerk_verify fake_clerk_verify
+#define identity_digest tested_identity_digest
 #define identity_from_device tested_identity_from_device
 #define identity_key tested_identity_key
+#define identity_prefix tested_identity_prefix
 #define identity_read tested_identity_read
 #define identity_service_key tested_identity_service_key
 #define identity_subject tested_identity_subject

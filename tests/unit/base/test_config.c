@@ -109,8 +109,13 @@ static void test_texts(void **state)
         struct config config;
         if (ROWS[i].kind != KIND_TEXT && ROWS[i].kind != KIND_SECRET)
             continue;
-        load_ok(ROWS[i].variable, "any text, пусть", &config);
-        assert_string_equal(text_of(&config, &ROWS[i]), "any text, пусть");
+        load_ok(ROWS[i].variable, "any text, пусть, and 32 bytes long", &config);
+        assert_string_equal(text_of(&config, &ROWS[i]), "any text, пусть, and 32 bytes long");
+        for (long len = 1; ROWS[i].kind == KIND_SECRET && len < ROWS[i].least; len++) {
+            char value[64] = "0123456789012345678901234567890";
+            value[len] = '\0';
+            assert_refused(&ROWS[i], value);
+        }
         unsetenv(ROWS[i].variable);
     }
 }

@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
+#include "../await.h"
 #include "cache/cache_layout.h"
 
 enum {
@@ -30,7 +30,8 @@ enum {
     KEYS = 4, /* the first two share a bucket */
     READERS = 4,
     WRITERS = 3,
-    RACE_MS = 150,
+    ENOUGH = 500, /* hits, stores and writes of a race */
+    CLEARS = 5,
     KILL_ROUNDS = 60,
 };
 
@@ -161,12 +162,24 @@ static void *write_until_stopped(void *argument)
     return NULL;
 }
 
-static void assert_nothing_stale(void)
+/* Whether each kind of thing has happened so often. Threads get turns as the machine likes. */
+static bool raced(uint64_t times)
 {
-    assert_int_equal(atomic_load(&world->stale), 0);
-    assert_true(atomic_load(&world->hits) > 100);
-    assert_true(atomic_load(&world->stores) > 100);
-    assert_true(atomic_load(&world->writes) > 100);
+    return atomic_load(&world->hits) >= times && atomic_load(&world->stores) >= times &&
+           atomic_load(&world->writes) >= times;
+}
+
+/* Lets the others race: cleared is whether the table is cleared meanwhile, too. */
+static bool race(bool cleared)
+{
+    bool enough = true;
+    for (int i = 1; i <= CLEARS; i++) {
+        enough = enough && AWAIT_TRUE(raced((uint64_t)i * ENOUGH / CLEARS));
+        if (cleared)
+            cache_clear(cache);
+    }
+    atomic_store(&world->stop, 1);
+    return enough;
 }
 
 static void test_threads(void **state)
@@ -178,14 +191,11 @@ static void test_threads(void **state)
                                         i < READERS ? read_until_stopped : write_until_stopped,
                                         (void *)(i + 1)),
                          0);
-    for (int i = 0; i < 5; i++) {
-        clock_sleep_ms(RACE_MS / 5);
-        cache_clear(cache);
-    }
-    atomic_store(&world->stop, 1);
+    bool enough = race(true);
     for (size_t i = 0; i < READERS + WRITERS; i++)
         pthread_join(threads[i], NULL);
-    assert_nothing_stale();
+    assert_true(enough);
+    assert_int_equal(atomic_load(&world->stale), 0);
 }
 
 static void test_processes(void **state)
@@ -200,14 +210,14 @@ static void test_processes(void **state)
         }
         assert_true(children[i] > 0);
     }
-    clock_sleep_ms(RACE_MS);
-    atomic_store(&world->stop, 1);
+    bool enough = race(false);
     for (size_t i = 0; i < READERS + WRITERS; i++) {
         int status;
         assert_int_equal(waitpid(children[i], &status, 0), children[i]);
         assert_int_equal(status, 0);
     }
-    assert_nothing_stale();
+    assert_true(enough);
+    assert_int_equal(atomic_load(&world->stale), 0);
 }
 
 static void work_until_killed(unsigned seed)
@@ -235,13 +245,12 @@ static void test_killed_anywhere(void **state)
         if (child == 0)
             work_until_killed(seed + (unsigned)round);
         assert_true(child > 0);
-        while (atomic_load(&world->writes) == writes)
-            sched_yield();
+        AWAIT(atomic_load(&world->writes) != writes);
         usleep(next_random(&seed) % 1000);
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
-        alarm(10);
+        alarm(100); /* ends a test that waits for ever for a lock of the dead */
         for (size_t i = 0; i < KEYS; i++)
             raise_ended(i, atomic_load(&world->truth[i]));
         for (int i = 0; i < 8 * KEYS; i++)

@@ -1,22 +1,34 @@
-/* Natural batching: every item is run once, by one flight, and its waiter returns after that. */
+/*
+ * Natural batching: every item is run once, by one flight, and its waiter returns after that. The
+ * clock is the test's own, and stands unless it is moved: database/coalesce.c is compiled here once
+ * more, under other names.
+ */
+#include "base/clock.h"
+
+static int64_t fake_monotonic_ms(void);
+
+#define coalescer_new tested_coalescer_new
+#define coalescer_free tested_coalescer_free
+#define coalescer_start tested_coalescer_start
+#define coalescer_submit tested_coalescer_submit
+#define clock_monotonic_ms fake_monotonic_ms
+#include "database/coalesce.c" /* NOLINT: see above */
+
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
 #include <cmocka.h>
 
-#include <pthread.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include "base/blocking.h"
-#include "base/limits.h"
-#include "database/coalesce.h"
+#include "../await.h"
 
 enum { THREADS = 32, ROUNDS = 200, SLOTS = 2, FLIGHT_MAX = 8 };
+
+static atomic_long now_ms;
+
+static int64_t fake_monotonic_ms(void)
+{
+    return 1000 + atomic_load(&now_ms);
+}
 
 struct item {
     int value;
@@ -53,7 +65,7 @@ static void run(void *context, void *const *items, size_t count)
     blocking_idle(); /* as whoever sends a statement, before it waits for the answer */
     while (atomic_load(&recorder->hold) ||
            (atomic_load(&recorder->hold_only) && (int)count >= atomic_load(&recorder->hold_only)))
-        usleep(100);
+        await_nap();
     for (size_t i = 0; i < count; i++) {
         struct item *item = items[i];
         item->runs++;
@@ -141,6 +153,14 @@ static void test_many_threads(void **state)
     coalescer_free(coalescer);
 }
 
+static int count_refused(const struct submitter *submitters, int count)
+{
+    int refused = 0;
+    for (int i = 0; i < count; i++)
+        refused += __atomic_load_n(&submitters[i].err, __ATOMIC_ACQUIRE) == ERROR_OVERLOADED;
+    return refused;
+}
+
 /* While a flight is out the rest queues, and one more than the queue holds is refused unrun. */
 static void test_queue_is_bounded(void **state)
 {
@@ -153,24 +173,17 @@ static void test_queue_is_bounded(void **state)
     for (int i = 0; i < ALL; i++)
         submitters[i] = (struct submitter){.coalescer = coalescer, .first = i};
     pthread_create(&threads[0], NULL, submit_one, &submitters[0]);
-    while (atomic_load(&recorder.out) == 0)
-        usleep(100);
+    AWAIT(atomic_load(&recorder.out) == 1);
     for (int i = 1; i < ALL; i++)
         pthread_create(&threads[i], NULL, submit_one, &submitters[i]);
     /* The refused ones return by themselves; then the rest may fly. */
-    int refused = 0;
-    for (int wait = 0; wait < 5000 && refused < EXTRA; wait++) {
-        refused = 0;
-        for (int i = 1; i < ALL; i++)
-            refused += __atomic_load_n(&submitters[i].err, __ATOMIC_ACQUIRE) == ERROR_OVERLOADED;
-        usleep(1000);
-    }
+    AWAIT(count_refused(submitters, ALL) == EXTRA);
     atomic_store(&recorder.hold, false);
     for (int i = 0; i < ALL; i++) {
         pthread_join(threads[i], NULL);
         assert_int_equal(submitters[i].wrong, 0);
     }
-    assert_int_equal(refused, EXTRA);
+    assert_int_equal(count_refused(submitters, ALL), EXTRA);
     assert_int_equal(atomic_load(&recorder.flights), 2);
     assert_int_equal(atomic_load(&recorder.largest), QUEUE);
     coalescer_free(coalescer);
@@ -223,15 +236,10 @@ static void *start_many(void *argument)
 
 static bool all_done(struct started *all, int count)
 {
-    bool done = false;
-    for (int wait = 0; wait < 10000 && !done; wait++) {
-        done = true;
-        for (int i = 0; i < count && done; i++)
-            done = atomic_load(&all[i].done) > 0;
-        if (!done)
-            usleep(1000);
-    }
-    return done;
+    for (int i = 0; i < count; i++)
+        if (atomic_load(&all[i].done) == 0)
+            return false;
+    return true;
 }
 
 /* Threads that start and threads that wait share flights; every item is run and told of once. */
@@ -258,7 +266,7 @@ static void test_started_and_submitted(void **state)
         pthread_join(threads[i], NULL);
     for (int i = 0; i < WAITERS; i++)
         assert_int_equal(submitters[i].wrong, 0);
-    assert_true(all_done(all, STARTERS * STARTED));
+    AWAIT(all_done(all, STARTERS * STARTED));
     for (int i = 0; i < STARTERS * STARTED; i++) {
         assert_int_equal(starters[i / STARTED].refused, 0);
         assert_int_equal(atomic_load(&all[i].done), 1);
@@ -291,8 +299,7 @@ static void start_here(struct coalescer *coalescer, struct started *items, int c
 
 static void wait_flights(struct recorder *recorder, int flights)
 {
-    for (int wait = 0; wait < 10000 && atomic_load(&recorder->flights) < flights; wait++)
-        usleep(1000);
+    AWAIT(atomic_load(&recorder->flights) >= flights);
     assert_int_equal(atomic_load(&recorder->flights), flights);
 }
 
@@ -325,29 +332,34 @@ static void hold_large_flight(struct held *held, size_t queue_max)
     atomic_store(&held->recorder.hold_only, LARGE);
     atomic_store(&held->recorder.hold, false);
     wait_flights(&held->recorder, SLOTS + 1);
-    assert_true(all_done(held->early, SLOTS));
+    AWAIT(all_done(held->early, SLOTS));
 }
 
 static void let_large_flight_go(struct held *held)
 {
     atomic_store(&held->recorder.hold_only, 0);
-    assert_true(all_done(held->large, LARGE));
+    AWAIT(all_done(held->large, LARGE));
     for (int i = 0; i <= SLOTS; i++)
         pthread_join(held->threads[i], NULL);
     assert_int_equal(held->starters[SLOTS].refused, 0);
 }
 
-/* Who comes at once waits for it, who comes later does not, and takes the first one along. */
+/* Who comes within the patience waits for it, who comes later does not, and takes those along. */
 static void test_a_flight_that_does_not_come_back(void **state)
 {
     (void)state;
     struct held held;
-    struct started later[2] = {{.item.value = 0}};
+    struct started later[3] = {{.item.value = 0}};
     hold_large_flight(&held, 64);
     start_here(held.coalescer, later, 1);
-    usleep(1000 * (COALESCE_PATIENCE_MS + 20));
-    start_apart(&held, SLOTS, &later[1]);
-    assert_true(all_done(later, 2));
+    atomic_fetch_add(&now_ms, COALESCE_PATIENCE_MS - 1);
+    start_here(held.coalescer, later + 1, 1);
+    assert_int_equal(atomic_load(&held.recorder.flights), SLOTS + 1);
+    atomic_fetch_add(&now_ms, 1);
+    start_apart(&held, SLOTS, &later[2]);
+    AWAIT(all_done(later, 3));
+    assert_int_equal(atomic_load(&held.recorder.flights), SLOTS + 2);
+    assert_int_equal(atomic_load(&held.recorder.largest), LARGE);
     assert_int_equal(atomic_load(&held.large[0].done), 0);
     let_large_flight_go(&held);
     coalescer_free(held.coalescer);
@@ -362,12 +374,12 @@ static void test_a_full_queue_beside_a_held_flight(void **state)
     struct started queued[QUEUE + 1] = {{.item.value = 0}};
     hold_large_flight(&held, QUEUE);
     start_here(held.coalescer, queued, QUEUE);
-    usleep(1000 * (COALESCE_PATIENCE_MS + 20));
+    atomic_fetch_add(&now_ms, COALESCE_PATIENCE_MS);
     start_apart(&held, SLOTS, &queued[QUEUE]);
     /* What was queued is out as well; it is as large, so it stays until both may go. */
     wait_flights(&held.recorder, SLOTS + 2);
     let_large_flight_go(&held);
-    assert_true(all_done(queued, QUEUE + 1));
+    AWAIT(all_done(queued, QUEUE + 1));
     coalescer_free(held.coalescer);
 }
 
@@ -391,7 +403,7 @@ static void test_answers_do_not_wait_for_the_next_flight(void **state)
     start_here(coalescer, second, SECOND);
     recorder.watched = &first[0].done;
     atomic_store(&recorder.hold_only, SECOND);
-    assert_true(all_done(first, FIRST));
+    AWAIT(all_done(first, FIRST));
     wait_flights(&recorder, 3);
     assert_int_equal(recorder.found, 0); /* the second was on its way before that */
     assert_int_equal(atomic_load(&second[0].done), 0);

@@ -228,12 +228,44 @@ static void test_caching(void **state)
     }
 }
 
+/* Every 401 says how to come back (RFC 9110, section 11.6.1), and nothing else does. */
+static void test_challenges(void **state)
+{
+    (void)state;
+    static const struct {
+        enum access access;
+        const char *challenge;
+    } ROWS[] = {
+        {ACCESS_ACCOUNT, "Bearer realm=\"DreamLens\", Device realm=\"DreamLens\""},
+        {ACCESS_CLERK, "Bearer realm=\"DreamLens\""},
+        {ACCESS_INIT_SECRET, "Secret realm=\"DreamLens\""},
+        {ACCESS_SERVICE_SPEND, "Service realm=\"DreamLens\""},
+        {ACCESS_SERVICE_REFUND, "Service realm=\"DreamLens\""},
+        {ACCESS_PROVIDER, NULL}, /* 403 */
+        {ACCESS_PUBLIC, NULL},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        struct call_fixture f;
+        char line[128];
+        const struct route route = {"POST", "/a", .access = ROWS[i].access, .run = see};
+        call_fixture_init(&f, "/a");
+        f.config.db_init_secret = "s3cret";
+        assert_int_equal(call_fixture_serve(&f, &route) == 401, ROWS[i].challenge != NULL);
+        snprintf(line, sizeof(line), "WWW-Authenticate: %s\r\n", ROWS[i].challenge);
+        if (ROWS[i].challenge ? !call_fixture_answered(&f, line)
+                              : call_fixture_answered(&f, "WWW-Authenticate"))
+            fail_msg("row %zu: %s", i, fake_sent(&f.fake));
+        call_fixture_done(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_access), cmocka_unit_test(test_init_secret),
-        cmocka_unit_test(test_order),  cmocka_unit_test(test_nothing_declared),
-        cmocka_unit_test(test_ids),    cmocka_unit_test(test_caching),
+        cmocka_unit_test(test_access),     cmocka_unit_test(test_init_secret),
+        cmocka_unit_test(test_order),      cmocka_unit_test(test_nothing_declared),
+        cmocka_unit_test(test_ids),        cmocka_unit_test(test_caching),
+        cmocka_unit_test(test_challenges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,6 +48,24 @@ static void test_keys(void **state)
     }
 }
 
+/* Two keys, or one twice: as nginx 1.22 passes them on, and joined as later ones do. */
+static void test_two_keys(void **state)
+{
+    (void)state;
+    static const char *const JOINED = "a, b";
+    for (int joined = 0; joined < 2; joined++) {
+        struct call_fixture f;
+        struct operation_key key;
+        struct call call = begin(&f, "/a");
+        f.fake.params[2] = (struct fake_param){"HTTP_IDEMPOTENCY_KEY", joined ? JOINED : "a"};
+        if (!joined)
+            f.fake.params[3] = (struct fake_param){"HTTP_IDEMPOTENCY_KEY", "a"};
+        assert_int_equal(idempotency_read(&call, &key), ERROR_INVALID_PARAMETER);
+        assert_string_equal(f.response.field, "Idempotency-Key");
+        call_fixture_done(&f);
+    }
+}
+
 static void test_without_a_key(void **state)
 {
     (void)state;
@@ -125,11 +143,9 @@ static void test_hash_of_an_operation(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),
-        cmocka_unit_test(test_without_a_key),
-        cmocka_unit_test(test_whose_it_is),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_hash_of_an_operation),
+        cmocka_unit_test(test_keys),          cmocka_unit_test(test_two_keys),
+        cmocka_unit_test(test_without_a_key), cmocka_unit_test(test_whose_it_is),
+        cmocka_unit_test(test_hash),          cmocka_unit_test(test_hash_of_an_operation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,6 +36,15 @@ static inline const char *fake_param(void *context, const char *name)
     return NULL;
 }
 
+static inline bool fake_param_repeated(void *context, const char *name)
+{
+    const struct fake_transport *fake = context;
+    int count = 0;
+    for (size_t i = 0; i < 16 && fake->params[i].name; i++)
+        count += strcmp(fake->params[i].name, name) == 0;
+    return count > 1;
+}
+
 static inline long fake_read(void *context, char *buffer, size_t size)
 {
     struct fake_transport *fake = context;
@@ -65,8 +74,11 @@ static inline bool fake_write(void *context, const char *data, size_t len)
 static inline void fake_init(struct fake_transport *fake)
 {
     *fake = (struct fake_transport){.writes_left = -1};
-    fake->transport = (struct transport){
-        .context = fake, .param = fake_param, .read = fake_read, .write = fake_write};
+    fake->transport = (struct transport){.context = fake,
+                                         .param = fake_param,
+                                         .param_repeated = fake_param_repeated,
+                                         .read = fake_read,
+                                         .write = fake_write};
     buffer_init(&fake->sent, (size_t)64 << 20);
 }
 

@@ -83,71 +83,72 @@ static void test_good(void **state)
     body_free(NULL);
 }
 
+static const struct {
+    struct text json;
+    const char *field;
+} MALFORMED[] = {
+    {TEXT_LITERAL("{"), ""},
+    {TEXT_LITERAL("}"), ""},
+    {TEXT_LITERAL("{\"a\""), ""},
+    {TEXT_LITERAL("{\"a\":"), "a"},
+    {TEXT_LITERAL("{\"a\":1"), "a"},
+    {TEXT_LITERAL("{\"a\":\"x"), "a"},
+    {TEXT_LITERAL("{\"a\":1,\"b\":tru}"), "b"},
+    {TEXT_LITERAL("{\"a\":1,\"b\":TRUE}"), "b"},
+    {TEXT_LITERAL("{a:1}"), ""},
+    {TEXT_LITERAL("{'a':1}"), ""},
+    {TEXT_LITERAL("{\"a\":'x'}"), "a"},
+    {TEXT_LITERAL("{\"a\":1,}"), "a"},
+    {TEXT_LITERAL("{\"a\":[1,]}"), "a"},
+    {TEXT_LITERAL("{\"a\" 1}"), ""},
+    {TEXT_LITERAL("{\"a\":1 \"b\":2}"), "a"},
+    {TEXT_LITERAL("{\"a\":1}/* comment */"), "a"},
+    {TEXT_LITERAL("{/**/\"a\":1}"), ""},
+    {TEXT_LITERAL("{\"a\":\"\\x\"}"), "a"},
+    {TEXT_LITERAL("{\"a\":\"\\u12\"}"), "a"},
+    /* trailing garbage */
+    {TEXT_LITERAL("{} x"), ""},
+    {TEXT_LITERAL("{}{}"), ""},
+    {TEXT_LITERAL("{},"), ""},
+    {TEXT_LITERAL("{\"a\":1}]"), "a"},
+    {TEXT_LITERAL("{}\0"), ""},
+    {TEXT_LITERAL("\0{}"), ""},
+    {TEXT_LITERAL("\0"), ""},
+    {TEXT_LITERAL("{}\v"), ""},
+    {TEXT_LITERAL("\xEF\xBB\xBF{}"), ""},
+    /* no object */
+    {TEXT_LITERAL("[]"), ""},
+    {TEXT_LITERAL("[{}]"), ""},
+    {TEXT_LITERAL("null"), ""},
+    {TEXT_LITERAL("true"), ""},
+    {TEXT_LITERAL("1"), ""},
+    {TEXT_LITERAL("\"a\""), ""},
+    /* duplicates */
+    {TEXT_LITERAL("{\"a\":1,\"a\":1}"), "a"},
+    {TEXT_LITERAL("{\"a\":1,\"b\":{\"c\":1,\"c\":2}}"), "c"},
+    {TEXT_LITERAL("{\"b\":[{\"c\":1},{\"d\":1,\"d\":2}]}"), "d"},
+    {TEXT_LITERAL("{\"b\":[{\"c\":1},{\"c\":1},{\"d\":1,\"d\":2}]}"), "d"},
+    {TEXT_LITERAL("{\"a\":{\"x\":1},\"b\":2,\"a\":null}"), "a"},
+    {TEXT_LITERAL("{\"a\":1,\"\\u0061\":2}"), "a"},
+    {TEXT_LITERAL("{\"\":1,\"\":2}"), ""},
+    /* UTF-8 */
+    {TEXT_LITERAL("{\"a\":\"\xFF\"}"), "a"},
+    {TEXT_LITERAL("{\"a\":\"\xC3(\"}"), "a"},
+    {TEXT_LITERAL("{\"a\":\"\xED\xA0\x80\"}"), "a"},
+    {TEXT_LITERAL("{\"a\":\"\xC0\x80\"}"), "a"},
+    {TEXT_LITERAL("{\"\xFF\":1}"), ""},
+    {TEXT_LITERAL("{\"a\":1,\"b\xFF\":1}"), ""},
+    /* NUL */
+    {TEXT_LITERAL("{\"a\":\"x\0y\"}"), ""},
+    {TEXT_LITERAL("{\"a\0\":1}"), ""},
+    {TEXT_LITERAL("{\"a\":\0}"), ""},
+};
+
 static void test_malformed(void **state)
 {
     (void)state;
-    static const struct {
-        struct text json;
-        const char *field;
-    } ROWS[] = {
-        {TEXT_LITERAL("{"), ""},
-        {TEXT_LITERAL("}"), ""},
-        {TEXT_LITERAL("{\"a\""), ""},
-        {TEXT_LITERAL("{\"a\":"), "a"},
-        {TEXT_LITERAL("{\"a\":1"), "a"},
-        {TEXT_LITERAL("{\"a\":\"x"), "a"},
-        {TEXT_LITERAL("{\"a\":1,\"b\":tru}"), "b"},
-        {TEXT_LITERAL("{\"a\":1,\"b\":TRUE}"), "b"},
-        {TEXT_LITERAL("{a:1}"), ""},
-        {TEXT_LITERAL("{'a':1}"), ""},
-        {TEXT_LITERAL("{\"a\":'x'}"), "a"},
-        {TEXT_LITERAL("{\"a\":1,}"), "a"},
-        {TEXT_LITERAL("{\"a\":[1,]}"), "a"},
-        {TEXT_LITERAL("{\"a\" 1}"), ""},
-        {TEXT_LITERAL("{\"a\":1 \"b\":2}"), "a"},
-        {TEXT_LITERAL("{\"a\":1}/* comment */"), "a"},
-        {TEXT_LITERAL("{/**/\"a\":1}"), ""},
-        {TEXT_LITERAL("{\"a\":\"\\x\"}"), "a"},
-        {TEXT_LITERAL("{\"a\":\"\\u12\"}"), "a"},
-        /* trailing garbage */
-        {TEXT_LITERAL("{} x"), ""},
-        {TEXT_LITERAL("{}{}"), ""},
-        {TEXT_LITERAL("{},"), ""},
-        {TEXT_LITERAL("{\"a\":1}]"), "a"},
-        {TEXT_LITERAL("{}\0"), ""},
-        {TEXT_LITERAL("\0{}"), ""},
-        {TEXT_LITERAL("\0"), ""},
-        {TEXT_LITERAL("{}\v"), ""},
-        {TEXT_LITERAL("\xEF\xBB\xBF{}"), ""},
-        /* no object */
-        {TEXT_LITERAL("[]"), ""},
-        {TEXT_LITERAL("[{}]"), ""},
-        {TEXT_LITERAL("null"), ""},
-        {TEXT_LITERAL("true"), ""},
-        {TEXT_LITERAL("1"), ""},
-        {TEXT_LITERAL("\"a\""), ""},
-        /* duplicates */
-        {TEXT_LITERAL("{\"a\":1,\"a\":1}"), "a"},
-        {TEXT_LITERAL("{\"a\":1,\"b\":{\"c\":1,\"c\":2}}"), "c"},
-        {TEXT_LITERAL("{\"b\":[{\"c\":1},{\"d\":1,\"d\":2}]}"), "d"},
-        {TEXT_LITERAL("{\"b\":[{\"c\":1},{\"c\":1},{\"d\":1,\"d\":2}]}"), "d"},
-        {TEXT_LITERAL("{\"a\":{\"x\":1},\"b\":2,\"a\":null}"), "a"},
-        {TEXT_LITERAL("{\"a\":1,\"\\u0061\":2}"), "a"},
-        {TEXT_LITERAL("{\"\":1,\"\":2}"), ""},
-        /* UTF-8 */
-        {TEXT_LITERAL("{\"a\":\"\xFF\"}"), "a"},
-        {TEXT_LITERAL("{\"a\":\"\xC3(\"}"), "a"},
-        {TEXT_LITERAL("{\"a\":\"\xED\xA0\x80\"}"), "a"},
-        {TEXT_LITERAL("{\"a\":\"\xC0\x80\"}"), "a"},
-        {TEXT_LITERAL("{\"\xFF\":1}"), ""},
-        {TEXT_LITERAL("{\"a\":1,\"b\xFF\":1}"), ""},
-        /* NUL */
-        {TEXT_LITERAL("{\"a\":\"x\0y\"}"), ""},
-        {TEXT_LITERAL("{\"a\0\":1}"), ""},
-        {TEXT_LITERAL("{\"a\":\0}"), ""},
-    };
-    for (size_t i = 0; i < COUNT(ROWS); i++)
-        assert_malformed(ROWS[i].json, ROWS[i].field);
+    for (size_t i = 0; i < COUNT(MALFORMED); i++)
+        assert_malformed(MALFORMED[i].json, MALFORMED[i].field);
 }
 
 static void test_depth(void **state)

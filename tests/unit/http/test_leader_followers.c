@@ -13,8 +13,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
+#include "../await.h"
 #include "base/blocking.h"
-#include "base/clock.h"
 
 enum { THREADS = 4, TURNS = 2000 };
 
@@ -57,9 +57,7 @@ static void wake(void *context)
 
 static bool comes(const atomic_int *value, int least)
 {
-    for (int i = 0; i < 5000 && atomic_load(value) < least; i++)
-        usleep(1000);
-    return atomic_load(value) >= least;
+    return AWAIT_TRUE(atomic_load(value) >= least);
 }
 
 static void start(struct fixture *fixture, int threads,
@@ -108,7 +106,7 @@ static void hold_a_thread(struct fixture *fixture, int number)
     atomic_fetch_add(&fixture->held, 1);
     blocking_begin();
     while (!atomic_load(&fixture->release))
-        usleep(100);
+        await_nap();
 }
 
 /* All threads but one wait; the loop goes on. */
@@ -171,8 +169,8 @@ static void run_long(struct task *task)
     struct counted *counted = (struct counted *)task;
     int before = atomic_load(&counted->fixture->turns);
     blocking_begin();
-    usleep(20000);
-    atomic_fetch_add(&turns_meanwhile, atomic_load(&counted->fixture->turns) > before);
+    if (comes(&counted->fixture->turns, before + 1))
+        atomic_fetch_add(&turns_meanwhile, 1);
     atomic_fetch_add(&counted->fixture->tasks_run, 1);
 }
 
@@ -195,7 +193,7 @@ static void test_the_loop_goes_on_beside_tasks(void **state)
     start(&fixture, THREADS, add_long_tasks_then_wait);
     assert_true(comes(&fixture.tasks_run, LONG_TASKS));
     stop(&fixture);
-    assert_true(atomic_load(&turns_meanwhile) > LONG_TASKS / 2);
+    assert_int_equal(atomic_load(&turns_meanwhile), LONG_TASKS);
 }
 
 static void add_one_task(struct fixture *fixture, int number)
@@ -234,7 +232,7 @@ static void run_held(struct task *task)
     atomic_fetch_add(&fixture->held, 1);
     blocking_begin();
     while (!atomic_load(&fixture->release))
-        usleep(100);
+        await_nap();
     atomic_fetch_sub(&fixture->held, 1);
     atomic_fetch_add(&fixture->tasks_run, 1);
 }

@@ -2,6 +2,7 @@
  */
 #include "http/page.h"
 
+#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,10 @@
 /* Before this PostgreSQL has no timestamps (datatype/timestamp.h: 4714-11-24 BC). */
 #define FIRST_TIMESTAMP_US (-INT64_C(210866803200000000))
 
+/* Of the request that is read; as a cursor carries it: FNV-1a of the path, 32 bits. */
+static const char *path = "/a";
+#define LIST_A 0x70d2182dU
+
 static enum error read_page(const char *query, struct page *ret_page, char field[static 64])
 {
     struct fake_transport fake;
@@ -26,6 +31,7 @@ static enum error read_page(const char *query, struct page *ret_page, char field
     request_init(&request);
     response_init(&response);
     fake.params[0] = (struct fake_param){"QUERY_STRING", query};
+    fake.params[1] = (struct fake_param){"DOCUMENT_URI", path};
     request_begin(&request, &fake.transport, "/");
     response_begin(&response, &fake.transport);
     enum error err = page_read(&request, &response, ret_page);
@@ -98,7 +104,7 @@ static void write_cursor(const struct page_position *position, char cursor[stati
     struct json_writer json;
     buffer_init(&buffer, 1000);
     json_writer_init(&json, &buffer);
-    page_write_cursor(&json, position);
+    page_write_cursor(&json, &(struct page){.list = LIST_A}, position);
     assert_int_equal(buffer_error(&buffer), ERROR_OK);
     if (position)
         assert_int_equal(sscanf(buffer.data, "\"nextCursor\":\"%63[A-Za-z0-9_-]\"", cursor), 1);
@@ -165,6 +171,68 @@ static void test_mutations(void **state)
     }
 }
 
+/* A cursor as nobody was given it: version, list, time, sixteen zeros, total. */
+struct forged {
+    unsigned char version;
+    uint32_t list;
+    uint64_t created_at;
+    uint32_t total;
+};
+
+enum { FORGED_BYTES = 33, FORGED_SIZE = BASE64URL_SIZE(FORGED_BYTES) };
+
+static void forge(const struct forged *forged, char cursor[static FORGED_SIZE])
+{
+    unsigned char bytes[FORGED_BYTES] = {forged->version};
+    uint32_t list = htobe32(forged->list);
+    uint64_t created_at = htobe64(forged->created_at);
+    uint32_t total = htobe32(forged->total);
+    memcpy(bytes + 1, &list, 4);
+    memcpy(bytes + 5, &created_at, 8);
+    memcpy(bytes + 29, &total, 4);
+    base64url_encode(bytes, sizeof(bytes), cursor);
+}
+
+static void test_forged(void **state)
+{
+    (void)state;
+    static const uint64_t FIRST = (uint64_t)FIRST_TIMESTAMP_US;
+    static const struct {
+        struct forged forged;
+        bool good;
+    } ROWS[] = {
+        {{2, LIST_A, 0, 0}, true},
+        {{2, LIST_A, 0, UINT32_MAX}, true}, /* total -1: unknown */
+        {{1, LIST_A, 0, 0}, false},
+        {{3, LIST_A, 0, 0}, false},
+        {{2, LIST_A + 1, 0, 0}, false},
+        {{2, 0, 0, 0}, false},
+        {{2, LIST_A, (uint64_t)INT64_MIN, 0}, false},
+        {{2, LIST_A, (uint64_t)INT64_MIN + 1, 0}, false},
+        {{2, LIST_A, 0, UINT32_MAX - 1}, false}, /* total -2 */
+        {{2, LIST_A, 0, UINT32_C(1) << 31}, false},
+    };
+    char cursor[FORGED_SIZE];
+    struct page page;
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        forge(&ROWS[i].forged, cursor);
+        if (read_cursor(cursor, &page) != (ROWS[i].good ? ERROR_OK : ERROR_INVALID_PARAMETER))
+            fail_msg("row %zu", i);
+    }
+    for (int off = -1; off <= 1; off++) {
+        forge(&(struct forged){2, LIST_A, FIRST + (uint64_t)off, 0}, cursor);
+        assert_int_equal(read_cursor(cursor, &page), off < 0 ? ERROR_INVALID_PARAMETER : ERROR_OK);
+    }
+    /* A character short, and one more. */
+    forge(&ROWS[0].forged, cursor);
+    cursor[FORGED_SIZE - 2] = '\0';
+    assert_int_equal(read_cursor(cursor, &page), ERROR_INVALID_PARAMETER);
+    forge(&ROWS[0].forged, cursor);
+    char longer[FORGED_SIZE + 1];
+    snprintf(longer, sizeof(longer), "%sA", cursor);
+    assert_int_equal(read_cursor(longer, &page), ERROR_INVALID_PARAMETER);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -178,20 +246,34 @@ static void test_refused(void **state)
         "%ff",
         "'%3B+DROP+TABLE+users%3B+--",
         "01234567-89ab-cdef-fedc-ba9876543210",
-        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",   /* a character short */
-        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* one more */
-        "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",  /* another version */
-        "AYAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",  /* the least time there is */
-        "AYAAAAAAAAABAAAAAAAAAAAAAAAAAAAAAAAAAAA",  /* and the one after it */
-        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAP____4",  /* total -2 */
-        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAIAAAAA",  /* the least total */
-        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+        "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", /* of version 1, which named no list */
+        "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        "A",
     };
     struct page page;
     for (size_t i = 0; i < COUNT(ROWS); i++)
         if (read_cursor(ROWS[i], &page) == ERROR_OK)
             fail_msg("accepted: %s", ROWS[i]);
-    assert_int_equal(read_cursor("AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", &page), ERROR_OK);
+}
+
+/* A cursor counts for the path it was given at, whatever the case of an id in it. */
+static void test_another_list(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        bool good;
+    } ROWS[] = {{"/a", true}, {"/A", true}, {"/b", false}, {"/a/", false}, {"/", false}};
+    struct page_position position = {.created_at = 1, .id = uuid_new(), .total = -1};
+    char cursor[64];
+    struct page page;
+    write_cursor(&position, cursor);
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        path = ROWS[i].path;
+        if (read_cursor(cursor, &page) != (ROWS[i].good ? ERROR_OK : ERROR_INVALID_PARAMETER))
+            fail_msg("%s", path);
+    }
+    path = "/a";
 }
 
 /* All eight bytes of the time at random: whatever is accepted is in range. */
@@ -200,13 +282,12 @@ static void test_forged_times(void **state)
     (void)state;
     int accepted = 0;
     for (int i = 0; i < 4096; i++) {
-        unsigned char bytes[29] = {1};
-        char cursor[BASE64URL_SIZE(sizeof(bytes))];
+        struct forged forged = {.version = 2, .list = LIST_A, .total = 0};
+        char cursor[FORGED_SIZE];
         struct page page;
-        memcpy(bytes + 1, uuid_new().bytes + 8, 8);
-        bytes[1] = (unsigned char)(i / 16);
-        bytes[2] = (unsigned char)(i % 16 * 16 + bytes[2] % 16);
-        base64url_encode(bytes, sizeof(bytes), cursor);
+        memcpy(&forged.created_at, uuid_new().bytes + 8, 8);
+        forged.created_at = forged.created_at >> 12 | (uint64_t)i << 52;
+        forge(&forged, cursor);
         if (read_cursor(cursor, &page))
             continue;
         accepted++;
@@ -221,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_limit),      cmocka_unit_test(test_first_page),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_mutations),
         cmocka_unit_test(test_refused),    cmocka_unit_test(test_forged_times),
+        cmocka_unit_test(test_forged),     cmocka_unit_test(test_another_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

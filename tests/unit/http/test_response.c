@@ -114,7 +114,8 @@ static void test_rate_limit(void **state)
     (void)state;
     struct fixture f;
     start(&f);
-    enum error err = response_rate_limited(&f.response, 10, 42);
+    response_rate_limit(&f.response, 10, 0, 42);
+    enum error err = response_rate_limited(&f.response, 42);
     assert_int_equal(err, ERROR_RATE_LIMITED);
     response_fail(&f.response, err, false);
     send_and_compare(&f, "RateLimit: limit=10, remaining=0, reset=42\r\nRetry-After: 42\r\n"
@@ -135,7 +136,7 @@ static void test_failure_replaces_and_reuse_forgets(void **state)
     struct fixture f;
     start(&f);
     json_member_string(response_data(&f.response, 200), "secret", "half");
-    enum error err = response_rate_limited(&f.response, 1, 2);
+    enum error err = response_rate_limited(&f.response, 2);
     response_fail(&f.response, response_invalid(&f.response, err, "x", "y"), false);
     assert_null(strstr(buffer_text(&f.response.body).data, "half"));
     response_begin(&f.response, &f.fake.transport);

@@ -250,6 +250,34 @@ static void test_body_caps(void **state)
     free(content);
 }
 
+/* A body that is compressed cannot be read; one that is not there is not compressed. */
+static void test_content_encoding(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *encoding, *body;
+        int status;
+    } ROWS[] = {
+        {"/things", NULL, "{}", 201},       {"/things", "identity", "{}", 201},
+        {"/things", "Identity", "{}", 201}, {"/things", "", "{}", 201},
+        {"/things", "gzip", "", 201},       {"/things", "gzip", "{}", 415},
+        {"/things", "br", "{}", 415},       {"/things", "identity, gzip", "{}", 415},
+        {"/nothing", "gzip", "{}", 404},    {"/later/elsewhere", "gzip", "{}", 415},
+    };
+    for (size_t i = 0; i < COUNT(ROWS); i++) {
+        struct fixture f;
+        start(&f, "POST", ROWS[i].path);
+        f.fake.params[2] = (struct fake_param){"HTTP_CONTENT_ENCODING", ROWS[i].encoding};
+        f.fake.body = text_from(ROWS[i].body);
+        assert_true(serve(&f));
+        if (f.response.status != ROWS[i].status)
+            fail_msg("row %zu: %s", i, fake_sent(&f.fake));
+        assert_int_equal(answered(&f, "Accept-Encoding: identity\r\n"), ROWS[i].status == 415);
+        assert_int_equal(answered(&f, "\"unsupported_encoding\""), ROWS[i].status == 415);
+        finish(&f);
+    }
+}
+
 /* Nobody is there to read an answer, and the connection is not used again. */
 static void test_client_gone(void **state)
 {
@@ -344,6 +372,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_routes),
         cmocka_unit_test(test_body_caps),
+        cmocka_unit_test(test_content_encoding),
         cmocka_unit_test(test_client_gone),
         cmocka_unit_test(test_failed_stream),
         cmocka_unit_test(test_cors_on_every_answer),

@@ -14,7 +14,6 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "fastcgi_client.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -295,10 +294,8 @@ static void test_garbage(void **state)
         setsockopt(pair.server, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
         assert_int_equal(pthread_create(&thread, NULL, close_after_peer, &pair.client), 0);
         fastcgi_init(&fastcgi);
-        int64_t before_ms = clock_monotonic_ms();
         if (fastcgi_receive(&fastcgi, pair.server))
             fail_msg("row %zu is a request", i / 2);
-        assert_true(clock_monotonic_ms() - before_ms < 1000);
         assert_false(is_open(pair.server));
         pthread_join(thread, NULL);
     }

@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <assert.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -139,6 +140,9 @@ static inline void *local_server_run(void *context)
     struct local_server *server = context;
     while (local_server_wait(server, server->listener, -1)) {
         int fd = accept(server->listener, NULL, NULL);
+        int yes = 1;
+        /* Or a body waits 40 ms for the acknowledgement of its head. */
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
         atomic_fetch_add(&server->connections, 1);
         while (local_server_read(server, fd) && local_server_answer(server, fd))
             continue;

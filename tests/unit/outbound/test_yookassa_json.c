@@ -1,10 +1,10 @@
-/* The objects of YooKassa's API: what is read of each, what is not understood, and what is written.
- */
+/* YooKassa's objects: what is read of each, what is not understood, and what is written. */
 #include "outbound/yookassa_json.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -404,6 +404,26 @@ static void test_refund_body(void **state)
 
 /* ---- notifications ---- */
 
+/* What is not used here is understood as that, whatever its object is. */
+static void test_notifications_about_something_else(void **state)
+{
+    (void)state;
+    static const char *const EVENTS[] = {"payout.succeeded", "deal.closed", "payment_method.active",
+                                         "payment",          "refund",      "payment."};
+    for (size_t i = 0; i < COUNT(EVENTS); i++) {
+        struct yookassa_notification notification;
+        char body[128];
+        snprintf(body, sizeof(body), "{\"type\":\"notification\",\"event\":\"%s\",\"object\":7}",
+                 EVENTS[i]);
+        assert_int_equal(yookassa_notification_parse(text_from(body), &notification), ERROR_OK);
+        assert_text(notification.event, EVENTS[i]);
+        assert_false(notification.is_payment);
+        assert_false(notification.is_refund);
+        assert_null(notification.object_id.data);
+        yookassa_notification_done(&notification);
+    }
+}
+
 static void test_notifications(void **state)
 {
     (void)state;
@@ -424,6 +444,21 @@ static void test_notifications(void **state)
          "\",\"amount\":7}}",
          "refund.succeeded", true},
     };
+    struct yookassa_notification notification;
+    for (size_t i = 0; i < COUNT(GOOD); i++) {
+        assert_int_equal(yookassa_notification_parse(text_from(GOOD[i].body), &notification),
+                         ERROR_OK);
+        assert_text(notification.event, GOOD[i].event);
+        assert_text(notification.object_id, ID);
+        assert_int_equal(notification.is_refund, GOOD[i].is_refund);
+        assert_int_equal(notification.is_payment, !GOOD[i].is_refund);
+        yookassa_notification_done(&notification);
+    }
+}
+
+static void test_what_is_no_notification(void **state)
+{
+    (void)state;
 #define NOTIFICATION(type, event, object) \
     "{\"type\":" type ",\"event\":" event ",\"object\":" object "}"
 #define OBJECT "{\"id\":\"" ID "\"}"
@@ -442,10 +477,7 @@ static void test_notifications(void **state)
         {NOTIFICATION("5", "\"payment.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "5", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "null", OBJECT), ERROR_INVALID_FIELD},
-        {NOTIFICATION("\"notification\"", "\"payment.\"", OBJECT), ERROR_INVALID_FIELD},
-        {NOTIFICATION("\"notification\"", "\"payout.succeeded\"", OBJECT), ERROR_INVALID_FIELD},
-        {NOTIFICATION("\"notification\"", "\"payment_method.active\"", OBJECT),
-         ERROR_INVALID_FIELD},
+        {NOTIFICATION("\"notification\"", "\"\"", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "\"payment.\\u0000\"", OBJECT), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "null"), ERROR_INVALID_FIELD},
         {NOTIFICATION("\"notification\"", "\"payment.succeeded\"", "{}"), ERROR_INVALID_FIELD},
@@ -459,14 +491,6 @@ static void test_notifications(void **state)
          ERROR_INVALID_FIELD},
     };
     struct yookassa_notification notification;
-    for (size_t i = 0; i < COUNT(GOOD); i++) {
-        assert_int_equal(yookassa_notification_parse(text_from(GOOD[i].body), &notification),
-                         ERROR_OK);
-        assert_text(notification.event, GOOD[i].event);
-        assert_text(notification.object_id, ID);
-        assert_int_equal(notification.is_refund, GOOD[i].is_refund);
-        yookassa_notification_done(&notification);
-    }
     for (size_t i = 0; i < COUNT(BAD); i++) {
         if (yookassa_notification_parse(text_from(BAD[i].body), &notification) != BAD[i].err)
             fail_msg("%s", BAD[i].body);
@@ -489,6 +513,8 @@ int main(void)
         cmocka_unit_test(test_long_description),
         cmocka_unit_test(test_refund_body),
         cmocka_unit_test(test_notifications),
+        cmocka_unit_test(test_notifications_about_something_else),
+        cmocka_unit_test(test_what_is_no_notification),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -122,12 +122,80 @@ static void test_repeatable(void **state)
     assert_false(payment_rules_repeatable(created, end + 86400 * SECOND));
 }
 
+/* ---- subscriptions ---- */
+
+/* A subscription to pro that is paid and renewed. */
+static struct subscription active(void)
+{
+    return (struct subscription){
+        .plan = TEXT_LITERAL("pro"),
+        .status = TEXT_LITERAL("active"),
+        .has_current_period_end = true,
+        .current_period_end = 1000,
+        .payment_method_id = TEXT_LITERAL("method-1"),
+    };
+}
+
+static void test_state(void **state)
+{
+    (void)state;
+    struct subscription one = active();
+    assert_true(text_equal(payment_rules_state(&one), TEXT_LITERAL("active")));
+    assert_true(payment_rules_renews(&one));
+    one.has_grace_until = true;
+    assert_true(text_equal(payment_rules_state(&one), TEXT_LITERAL("past_due")));
+    assert_false(payment_rules_renews(&one));
+    /* It stays with what ended in grace. */
+    one.status = TEXT_LITERAL("cancelled");
+    assert_true(text_equal(payment_rules_state(&one), TEXT_LITERAL("cancelled")));
+    assert_false(payment_rules_past_due(&one));
+    one = active();
+    one.cancel_at_period_end = true;
+    assert_false(payment_rules_renews(&one));
+    one = active();
+    one.payment_method_id = (struct text){NULL, 0};
+    assert_false(payment_rules_renews(&one));
+    one = active();
+    one.status = TEXT_LITERAL("expired");
+    assert_false(payment_rules_renews(&one));
+}
+
+static void test_month(void **state)
+{
+    (void)state;
+    const struct month_order pro = {.plan = TEXT_LITERAL("pro"), .renews = true};
+    const struct month_order once = {.plan = TEXT_LITERAL("pro"), .renews = false};
+    const struct month_order premium = {.plan = TEXT_LITERAL("premium"), .renews = true};
+    assert_int_equal(payment_rules_month(NULL, &pro, 0), MONTH_PAY);
+    struct subscription one = active();
+    assert_int_equal(payment_rules_month(&one, &pro, 0), MONTH_REFUSE);
+    assert_int_equal(payment_rules_month(&one, &once, 0), MONTH_REFUSE);
+    assert_int_equal(payment_rules_month(&one, &premium, 0), MONTH_PAY);
+    /* While a renewal is on its way it is still paid by itself. */
+    assert_int_equal(payment_rules_month(&one, &pro, 1001), MONTH_REFUSE);
+    one.has_grace_until = true;
+    assert_int_equal(payment_rules_month(&one, &pro, 1001), MONTH_PAY);
+    one = active();
+    one.cancel_at_period_end = true;
+    assert_int_equal(payment_rules_month(&one, &pro, 999), MONTH_RESUME);
+    assert_int_equal(payment_rules_month(&one, &pro, 1000), MONTH_PAY);
+    assert_int_equal(payment_rules_month(&one, &once, 999), MONTH_PAY);
+    one.payment_method_id = (struct text){NULL, 0};
+    assert_int_equal(payment_rules_month(&one, &pro, 999), MONTH_PAY);
+    one.cancel_at_period_end = false;
+    assert_int_equal(payment_rules_month(&one, &pro, 999), MONTH_PAY);
+    /* Whoever has it for ever needs no month. */
+    one.has_current_period_end = false;
+    assert_int_equal(payment_rules_month(&one, &pro, 999), MONTH_REFUSE);
+}
+
 int main(void)
 {
     static const struct CMUnitTest TESTS[] = {
         cmocka_unit_test(test_refund_amount), cmocka_unit_test(test_refund_amount_that_is_none),
         cmocka_unit_test(test_settlement),    cmocka_unit_test(test_refund_id),
         cmocka_unit_test(test_next_listing),  cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_state),         cmocka_unit_test(test_month),
     };
     return cmocka_run_group_tests(TESTS, NULL, NULL);
 }

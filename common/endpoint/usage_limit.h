@@ -1,0 +1,12 @@
+/* The limit of a minute in an answer: what its caller used, never what others did. */
+#pragma once
+
+#include "http/response.h"
+#include "repositories/usage_repository.h"
+
+/* The RateLimit header of an answer, refused or not. */
+void usage_limit_header(struct response *response, const struct usage_outcome *outcome);
+
+/* ERROR_RATE_LIMITED, with the header and the seconds to wait. */
+enum error usage_limit_refuse(struct response *response,
+                              const struct usage_outcome *outcome) MUST_CHECK;
