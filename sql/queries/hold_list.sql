@@ -1,11 +1,9 @@
 -- A page of the holds of an account, newest first, that are older than a position; those that a
--- link brought are among them. $1 user_id uuid, or of a device that was linked to it, $2 before
--- created_at timestamp, $3 before id uuid, $4 limit int4, $5 status text (as hold_get says it) or
--- NULL.
+-- link brought are among them. $1 user_id uuid, $2 before created_at timestamp, $3 before id uuid,
+-- $4 limit int4, $5 status text (as hold_get says it) or NULL.
 SELECT p.user_id, p.id, p.amount, p.status, p.description, p.created_at, p.expires_at,
        e.user_id AS entry_user_id, -e.amount AS captured
-FROM (SELECT coalesce(u.merged_into, u.id) AS id FROM users u WHERE u.id = $1) owner
-CROSS JOIN LATERAL (
+FROM (
     SELECT s.*
     FROM (
         SELECT h.user_id, h.id, h.amount, h.description, h.created_at, h.expires_at, h.linked_from,
@@ -13,7 +11,7 @@ CROSS JOIN LATERAL (
                       OR h.status = 'released' AND h.settled_at = h.expires_at
                     THEN 'expired' ELSE h.status END AS status
         FROM token_holds h
-        WHERE h.user_id = owner.id AND (h.created_at, h.id) < ($2, $3)
+        WHERE h.user_id = $1 AND (h.created_at, h.id) < ($2, $3)
     ) s
     WHERE $5::text IS NULL OR s.status = $5
     ORDER BY s.created_at DESC, s.id DESC
