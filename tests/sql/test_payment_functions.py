@@ -274,8 +274,9 @@ def test_opening_without_a_key(payments, run, user):
     """The same id again is the same call, whose answer was lost; a renewal has many callers."""
     payment = payments.open(user)
     assert payments.opened(user, payment=payment) == ("done", payment)
-    [(subscription,)] = run("INSERT INTO subscriptions (user_id, plan, status)"
-                            " VALUES (%s, 'pro', 'active') RETURNING id", user)
+    [(subscription,)] = run("INSERT INTO subscriptions (user_id, plan, status, current_period_end)"
+                            " VALUES (%s, 'pro', 'active', now() AT TIME ZONE 'utc')"
+                            " RETURNING id", user)
     renewal = payments.open(user, purpose="renewal", plan="pro", subscription=subscription)
     again = {"payment": renewal, "purpose": "renewal", "subscription": subscription}
     assert payments.opened(user, **again)[0] == "in_progress"
@@ -284,7 +285,8 @@ def test_opening_without_a_key(payments, run, user):
 
 
 def test_opening_at_once(cluster, database, payments, user):
-    values = (user, new_id(), "tokens", "small", None, "99.00", "RUB", 10, None, "body", 7, 60)
+    values = (user, new_id(), "tokens", "small", None, "99.00", "RUB", 10, None, True, "body", 7,
+              60)
     answers = at_once(cluster, database, query_text("payment_open"), [numbered(*values)] * 30)
     outcomes = [answer[0][0] for answer in answers]
     assert (outcomes.count("done"), outcomes.count("in_progress")) == (1, 29)

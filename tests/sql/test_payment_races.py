@@ -194,7 +194,7 @@ def test_a_link_while_one_is_opened(payments, run, account, device, open_session
     """What is opened just before moves; just after, there is no such account or payment."""
     paid, _ = payments.paid(device)
     values = {
-        "payment_open": (device, new_id(), "tokens", "small", None, "99.00", "RUB", 10, None,
+        "payment_open": (device, new_id(), "tokens", "small", None, "99.00", "RUB", 10, None, True,
                          "body", None, 60),
         "refund_open": (device, new_id(), paid, "9.90", "body", None, 60)}[statement]
     first, second = open_session(), open_session()
@@ -276,7 +276,7 @@ class Round:
                                  " NULL)", self.device, new_id()),
                  lambda s: len(call(s.run, "payment_claim_due", 5, 60)),
                  lambda s: call(s.run, "payment_open", self.device, new_id(), "tokens", "small",
-                                None, "99.00", "RUB", 10, None, "body", None, 0)]
+                                None, "99.00", "RUB", 10, None, True, "body", None, 0)]
         if self.pick.random() < 0.2:
             jobs.append(lambda s: s.run(ERASE, self.account))
         self.pick.shuffle(jobs)
