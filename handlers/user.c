@@ -1,4 +1,4 @@
-/* /api/user and /api/stats: profile, statistics, export, erasure. */
+/* /api/user and /api/stats: profile, statistics, export, erasure, linking a device. */
 #include "base/public_id.h"
 #include "endpoint/handler.h"
 #include "services/link_service.h"

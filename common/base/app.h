@@ -1,6 +1,7 @@
 /*
- * What a handler process is made of. Built once in process/process_main.c, passed down by pointer,
- * never global. The members are opaque here so that every layer may name the struct.
+ * What a process, a handler or a worker, is made of. Built once by app_open (process/app_open.h),
+ * passed down by pointer, never global. The members are opaque here so that every layer may name
+ * the struct.
  */
 #pragma once
 

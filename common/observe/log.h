@@ -34,7 +34,8 @@ void log_free(struct log *log);
 
 /*
  * The request id that this thread's lines carry from now on; empty or absent for none. Copied.
- * Thread-local on purpose: it names the work of the thread, and only the serve loop sets it.
+ * Thread-local on purpose: it names the work of the thread. The router sets it, and so does a
+ * thread that goes on with a request that another one began.
  */
 void log_set_request_id(struct text request_id);
 

@@ -1,6 +1,6 @@
 /*
- * Movements of tokens for trusted callers: exactly once, whatever is repeated. Image generation and
- * payments use the same functions as the ledger's own endpoint. Thread-safe.
+ * Movements of tokens for trusted callers: exactly once, whatever is repeated. Payments are
+ * credited in the statements that apply the provider's state, not here. Thread-safe.
  *
  * Accounts that were linked to another are followed: a service that remembers a device's user id
  * reaches the account its tokens are in now.
@@ -27,11 +27,11 @@ struct ledger_answer {
     bool replayed;
 };
 
-/* A spend (amount below zero) or a grant. type: purchase, bonus, generation or refund. */
+/* A spend (amount below zero), a grant, or what a hold sets aside (amount above zero). */
 struct ledger_order {
     struct uuid user_id;
-    int32_t amount;
-    struct text type;
+    int32_t amount;          /* tokens */
+    struct text type;        /* purchase, bonus, generation or refund; absent for a hold */
     struct text description; /* absent: none */
 };
 

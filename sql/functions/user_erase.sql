@@ -55,12 +55,11 @@ BEGIN
     WHERE p.user_id = p_user_id
       AND (p.request_body IS NOT NULL OR p.confirmation_url IS NOT NULL);
     UPDATE subscriptions s
-    SET status = 'cancelled', payment_method_id = NULL, next_check_at = NULL,
-        updated_at = present
-    WHERE s.user_id = p_user_id AND s.status = 'active';
-    UPDATE subscriptions s SET yookassa_subscription_id = NULL, payment_method_id = NULL
-    WHERE s.user_id = p_user_id
-      AND (s.yookassa_subscription_id IS NOT NULL OR s.payment_method_id IS NOT NULL);
+    SET status = CASE WHEN s.status = 'active' THEN 'cancelled' ELSE s.status END,
+        updated_at = CASE WHEN s.status = 'active' THEN present ELSE s.updated_at END,
+        next_check_at = CASE WHEN s.status = 'active' THEN NULL ELSE s.next_check_at END,
+        payment_method_id = NULL, yookassa_subscription_id = NULL
+    WHERE s.user_id = p_user_id;
     -- One that is pending is the person's money: its request goes with the provider's answer.
     UPDATE payment_refunds r SET request_body = NULL
     WHERE r.user_id = p_user_id AND r.status <> 'pending' AND r.request_body IS NOT NULL;
