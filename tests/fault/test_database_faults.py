@@ -236,7 +236,7 @@ def test_the_answer_to_a_bonus_is_lost(make_handler, server, url, prepared, time
 
 
 @pytest.mark.parametrize("name,method,path,body,query,count", [
-    ("tokens", "GET", "/api/tokens", None, "identity_create",
+    ("tokens", "GET", "/api/tokens", None, "account_open",
      "SELECT count(*) FROM users"),
     ("generations", "POST", "/api/generations", {"imageUrl": IMAGE}, "generation_record",
      "SELECT count(*) FROM generations"),
@@ -249,7 +249,7 @@ def test_the_answer_to_another_write_is_lost(make_handler, server, url, name, me
     with PostgresProxy(server) as proxy:
         handler = make_handler(name, POSTGRES_URL=proxy.url(url), DB_PREPARED="prepared")
         device = new_device()
-        if query == "identity_create":
+        if query == "account_open":
             # Prepared by somebody else's first request, so that only the execution is cut.
             handler.request("GET", path, device=new_device())
         else:
