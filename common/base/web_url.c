@@ -11,6 +11,7 @@ enum { HOST_BYTES_MAX = 255, PORT_MAX = 65535 };
 struct writer {
     struct web_url url;
     bool full;
+    bool no_memory;
 };
 
 static void put(struct writer *writer, char c)
@@ -123,10 +124,11 @@ static bool put_domain(struct writer *writer, struct text host)
     static const char FORBIDDEN[] = " #%/:<>?@[\\]^|";
     char decoded[HOST_BYTES_MAX + 1];
     char *ascii = NULL;
-    bool good =
-        decode_host(host, decoded) &&
-        idn2_to_ascii_8z(decoded, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) == IDN2_OK &&
-        ascii[0] != '\0' && is_honest_ipv4(ascii);
+    if (!decode_host(host, decoded))
+        return false;
+    int rc = idn2_to_ascii_8z(decoded, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
+    writer->no_memory = rc == IDN2_MALLOC;
+    bool good = rc == IDN2_OK && ascii[0] != '\0' && is_honest_ipv4(ascii);
     for (const char *c = ascii; good && *c; c++) {
         char lower = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
         good =
@@ -253,31 +255,31 @@ static void put_query_and_fragment(struct writer *writer, struct text rest)
     }
 }
 
-bool web_url_parse(struct text input, struct web_url *ret_url)
+enum error web_url_parse(struct text input, struct web_url *ret_url)
 {
     char buffer[URL_BYTES_MAX];
     struct writer writer = {.full = false};
     if (input.len > URL_BYTES_MAX)
-        return false;
+        return ERROR_INVALID_PARAMETER;
     struct text rest = clean(input, buffer);
     writer.url.secure = text_starts_nocase(rest, "https:");
     if (!writer.url.secure && !text_starts_nocase(rest, "http:"))
-        return false;
+        return ERROR_INVALID_PARAMETER;
     put_text(&writer, writer.url.secure ? TEXT_LITERAL("https://") : TEXT_LITERAL("http://"));
     rest = skip(rest, writer.url.secure ? strlen("https:") : strlen("http:"));
     while (rest.len > 0 && is_slash(rest.data[0]))
         rest = skip(rest, 1);
     struct text authority = {rest.data, authority_len(rest)};
     if (!put_authority(&writer, authority))
-        return false;
+        return writer.no_memory ? ERROR_NO_MEMORY : ERROR_INVALID_PARAMETER;
     writer.url.origin_len = writer.url.len;
     rest = put_path(&writer, skip(rest, authority.len));
     put_query_and_fragment(&writer, rest);
     if (writer.full)
-        return false;
+        return ERROR_INVALID_PARAMETER;
     writer.url.href[writer.url.len] = '\0';
     *ret_url = writer.url;
-    return true;
+    return ERROR_OK;
 }
 
 struct text web_url_href(const struct web_url *url)

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "base/error.h"
 #include "base/limits.h"
 #include "base/text.h"
 
@@ -24,8 +25,11 @@ struct web_url {
     bool secure; /* https */
 };
 
-/* False, with ret_url untouched, when input is no such URL, or is longer than URL_BYTES_MAX. */
-bool web_url_parse(struct text input, struct web_url *ret_url);
+/*
+ * ERROR_INVALID_PARAMETER: input is no such URL, or is longer than URL_BYTES_MAX. ERROR_NO_MEMORY.
+ * ret_url is untouched then.
+ */
+enum error web_url_parse(struct text input, struct web_url *ret_url) MUST_CHECK;
 
 /* Borrowed from url. */
 struct text web_url_href(const struct web_url *url);

@@ -5,29 +5,28 @@
 #include "base/public_id.h"
 #include "endpoint/idempotency.h"
 
-static bool same_origin(struct text configured, const struct web_url *url)
+/* Sets ret_same where the two have one origin. What is configured and no URL is nobody's. */
+static enum error same_origin(struct text configured, const struct web_url *url, bool *ret_same)
 {
     struct web_url own;
-    return web_url_parse(configured, &own) && text_equal(web_url_origin(&own), web_url_origin(url));
-}
-
-static bool is_listed(const char *origins, const struct web_url *url)
-{
-    struct text rest = text_from(origins);
-    struct text item;
-    while (text_next_item(&rest, ',', &item))
-        if (same_origin(item, url))
-            return true;
-    return false;
+    enum error err = web_url_parse(configured, &own);
+    if (!err && text_equal(web_url_origin(&own), web_url_origin(url)))
+        *ret_same = true;
+    return err == ERROR_NO_MEMORY ? err : ERROR_OK;
 }
 
 /* Where nothing is configured, anywhere; else where the browsers or the default lead to. */
-static bool is_allowed(const struct config *config, const struct web_url *url)
+static enum error find_allowed(const struct config *config, const struct web_url *url,
+                               bool *ret_allowed)
 {
     struct text fallback = text_from(config->payments_return_url);
-    if (!config->allowed_origins[0] && fallback.len == 0)
-        return true;
-    return is_listed(config->allowed_origins, url) || same_origin(fallback, url);
+    struct text rest = text_from(config->allowed_origins);
+    struct text item;
+    *ret_allowed = rest.len == 0 && fallback.len == 0;
+    enum error err = same_origin(fallback, url, ret_allowed);
+    while (!err && !*ret_allowed && text_next_item(&rest, ',', &item))
+        err = same_origin(item, url, ret_allowed);
+    return err;
 }
 
 static struct text default_url(const struct config *config)
@@ -53,6 +52,7 @@ enum error payment_form_return_url(const struct call *call, struct web_url *url,
     static const struct body_text_rule RULE = {.name = "returnUrl", .bytes_max = URL_BYTES_MAX};
     const struct config *config = call->app->config;
     struct text given;
+    bool allowed;
     enum error err = body_text(call->body, &RULE, &given);
     if (err)
         return err;
@@ -61,10 +61,15 @@ enum error payment_form_return_url(const struct call *call, struct web_url *url,
         return ret_url->data ? ERROR_OK : invalid(call, "expected a URL: no default is configured");
     }
     /* Plain http leads to nobody but the host itself: a developer's browser. */
-    if (!web_url_parse(given, url) ||
-        (!url->secure && !text_equal(web_url_host(url), TEXT_LITERAL("localhost"))))
+    err = web_url_parse(given, url);
+    if (err == ERROR_NO_MEMORY)
+        return err;
+    if (err || (!url->secure && !text_equal(web_url_host(url), TEXT_LITERAL("localhost"))))
         return invalid(call, "expected an https URL, without a name before the host");
-    if (!is_allowed(config, url))
+    err = find_allowed(config, url, &allowed);
+    if (err)
+        return err;
+    if (!allowed)
         return invalid(call, "expected a URL of an origin that is allowed");
     *ret_url = web_url_href(url);
     return ERROR_OK;

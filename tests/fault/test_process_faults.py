@@ -267,7 +267,7 @@ def test_what_the_edge_refuses_reaches_no_handler(make_stack, database):
     client = stack.client()
     client.get("/api/tokens")
     before = total(metrics(stack), "http_requests_total", 'handler="generations"')
-    client.post("/api/generations", b" " * 70000)
+    client.post("/api/generations", b" " * 200_000)
     client.close()
     client.get("/api/generations/a/b")
     client.get("/api/generations?" + "x" * 9000)

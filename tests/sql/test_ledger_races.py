@@ -264,7 +264,7 @@ def test_a_movement_does_not_deadlock_with(run, user, account, open_session, oth
                    if other == "link" else second.start_blocked(ERASE, user))
     blocker.commit()
     assert waiting[0].result()[0][0] == "done"
-    assert waiting[1].result()[0][0] in ("linked", True)
+    assert waiting[1].result()[0][0] == ("linked" if other == "link" else "erased")
     spendable = run("SELECT sum(balance - held) FROM user_tokens WHERE user_id IN (%s, %s)",
                     user, account)
     assert spendable == [(9 if other == "link" else 14,)]
@@ -280,8 +280,10 @@ def test_an_erasure_waits_for_a_link(run, user, account, open_session, who):
     erasure = erasing.start_blocked(ERASE, user if who == "device" else account)
     blocker.commit()
     assert link.result()[0][0] == "linked"
-    assert erasure.result() == [(who == "account",)]
+    # The account has an identity more than its caller had read.
+    assert erasure.result() == [("changed" if who == "account" else "gone",)]
     if who == "account":
+        assert run(ERASE, account) == [("erased",)]
         assert identities(run) == []
         assert run("SELECT count(*) FROM users WHERE erased_at IS NULL"
                    " OR device_id IS NOT NULL OR clerk_id IS NOT NULL") == [(0,)]
@@ -311,7 +313,9 @@ def test_an_erasure_and_a_new_identity(run, account, open_session, first):
     one.run(*(attach if first == "attach" else erase))
     waiting = two.start_blocked(*(erase if first == "attach" else attach))
     one.commit()
-    assert waiting.result() == ([(True,)] if first == "attach" else [])
+    assert waiting.result() == ([("changed",)] if first == "attach" else [])
+    if first == "attach":
+        assert run(ERASE, account) == [("erased",)]
     assert identities(run) == []
 
 

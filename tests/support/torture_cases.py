@@ -135,6 +135,8 @@ CASES = {
         Case("POST", "/api/subscriptions", 200, {"plan": "pro", "returnUrl": BACK},
              check=check_payment),
         Case("DELETE", "/api/subscriptions", prepare=have_subscribed),
+        Case("DELETE", "/api/subscriptions/{subscription}", who="service",
+             prepare=have_subscribed, route="/api/subscriptions/{id}"),
     ],
     "init-db": [
         Case("GET", f"/api/init-db?secret={SECRET}", who="nobody"),

@@ -99,8 +99,10 @@ def have_paid(scene):
 
 
 def have_subscribed(scene):
-    """An active subscription."""
+    """An active subscription; {subscription} is its id."""
     scene.desk.paid(**PRO)
+    answer = scene.ask("GET", "/api/subscriptions", Authorization=f"Device {scene.device}")
+    scene.names["subscription"] = answer.data["subscriptions"][0]["id"]
 
 
 def check_payment(scene, answer):
