@@ -44,7 +44,7 @@ static enum error record_usage(struct call *call)
     usage_limit_header(response, &outcome);
     idempotency_replayed(response, outcome.result == USAGE_REPLAYED);
     struct json_writer *json = response_data(response, 201);
-    json_member_int(json, "remaining", outcome.usage_limit - outcome.used);
+    json_member_int(json, "remaining", usage_limit_remaining(&outcome));
     json_member_time(json, "resetAt", outcome.reset_at);
     response_data_end(response);
     return ERROR_OK;

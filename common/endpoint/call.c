@@ -43,7 +43,7 @@ static enum error resolve(struct call *call)
 /* RFC 9110, section 11.6.1. None of these makes a browser ask for a password. */
 static const char *challenge_of(enum access access)
 {
-    if (access == ACCESS_ACCOUNT)
+    if (access == ACCESS_ACCOUNT || access == ACCESS_PERSON)
         return "Bearer realm=\"DreamLens\", Device realm=\"DreamLens\"";
     if (access == ACCESS_CLERK)
         return "Bearer realm=\"DreamLens\"";

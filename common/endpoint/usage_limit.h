@@ -4,6 +4,10 @@
 #include "http/response.h"
 #include "repositories/usage_repository.h"
 
+/* How many actions of the minute are left, at least 0: a repetition may find it used beyond a limit
+ * that was lowered, or by others meanwhile. */
+int usage_limit_remaining(const struct usage_outcome *outcome);
+
 /* The RateLimit header of an answer, refused or not. */
 void usage_limit_header(struct response *response, const struct usage_outcome *outcome);
 

@@ -7,7 +7,10 @@ enum error hold_service_get(struct app *app, const struct uuid *user_id, const s
                             struct hold_list *ret_list)
 {
     enum error err = hold_repository_get(app->database, user_id, id, ret_list);
-    return !err && ret_list->count == 0 ? ERROR_NOT_FOUND : err;
+    if (err || ret_list->count > 0)
+        return err;
+    hold_list_done(ret_list);
+    return ERROR_NOT_FOUND;
 }
 
 /* After no row: the holds of the account that this one was linked to, if there is such an account.

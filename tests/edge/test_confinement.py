@@ -1,11 +1,14 @@
 """What a handler process may not do, and that what it has to do works in its sandbox."""
 
+import base64
 import contextlib
 import glob
+import json
 import os
 import re
 import secrets
 import subprocess
+import time
 
 import pytest
 
@@ -130,6 +133,16 @@ def test_database_by_tls_inside_the_sandbox(tls_cluster, make_handler, tmp_path)
         " USING (pid) WHERE ssl AND datname = %s", (name,)) >= 1
 
 
+def unsigned_token(**claims):
+    """A token that a key could make good: its keys have to be fetched to refuse it."""
+    now = int(time.time())
+    payload = {"sub": "user_a", "iat": now - 1, "nbf": now - 1, "exp": now + 60, **claims}
+    parts = [json.dumps(part).encode()
+             for part in ({"alg": "RS256", "kid": "a", "typ": "JWT"}, payload)]
+    return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=")
+                    for part in [*parts, b"x" * 256])
+
+
 def test_fetching_inside_the_sandbox(make_handler, database, make_stack):
     """libcurl resolves a name, loads the host's certificates and begins a TLS handshake inside the
     sandbox; that our certificate is nobody's leaves it without keys, and is not its end."""
@@ -138,7 +151,7 @@ def test_fetching_inside_the_sandbox(make_handler, database, make_stack):
         "tokens", POSTGRES_URL=database, LOG_LEVEL="debug", CLERK_ISSUER="https://clerk.example",
         CLERK_AUTHORIZED_PARTIES="https://app.example",
         CLERK_JWKS_URL=f"https://localhost:{stack.https_port}/api/health/live")
-    token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.eyJzdWIiOiJhIn0.YWFh"
+    token = unsigned_token(iss="https://clerk.example", azp="https://app.example")
     answer = handler.request("GET", "/api/tokens", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status, answer.code) == (503, "identity_unavailable")
     assert handler.process.poll() is None

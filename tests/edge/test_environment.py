@@ -13,6 +13,7 @@ from tests.support.stack import SECRET
 VALUES = {
     "POSTGRES_URL": None, "DATABASE_URL": "postgresql://dreamlens@/other?host=/nowhere",
     "POSTGRES_URL_NON_POOLING": None, "DB_INIT_SECRET": SECRET,
+    "IDENTITY_DIGEST_KEY": "digest-key-of-the-tests-0123456789",
     "CLERK_JWT_KEY": None, "CLERK_JWKS_URL": "https://clerk.example/keys",
     "CLERK_ISSUER": "https://clerk.example", "CLERK_AUTHORIZED_PARTIES": "https://app.example",
     "ALLOWED_ORIGINS": "https://app.example", "LOG_LEVEL": "warning", "THREADS": "7",

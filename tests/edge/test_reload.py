@@ -226,13 +226,13 @@ def test_settings_of_a_postgresql_that_runs(make_stack):
     assert logs.read(path).strip() == text.strip() and shown("fsync") == "on"
     # As if this version had another number in its file.
     with open(path, "a", encoding="utf-8") as file:
-        file.write("max_connections = 150\n")
+        file.write("max_connections = 151\n")
     stack.run("down", check=True)
     start_postgres(stack)
-    assert shown("max_connections") == "150"
+    assert shown("max_connections") == "151"
     said = up(stack, TEST_FSYNC="off")
     assert "PostgreSQL runs already; scripts/down and scripts/up change max_connections" in said
-    assert shown("max_connections") == "150"
+    assert shown("max_connections") == "151"
 
 
 def start_postgres(stack):

@@ -161,7 +161,7 @@ def test_a_large_export_streams(cluster, database, binaries):
         # user, what is kept, identity, rows, welcome bonus, end
         assert len(lines) == 2 + 1 + 2 * rows + 1 + 1
         kinds = {"generation": set(), "transaction": set()}
-        for line in lines[2:-1]:
+        for line in lines[3:-1]:
             entry = json.loads(line)
             kinds[entry["type"]].add(entry["id"])
         assert {name: len(ids) for name, ids in kinds.items()} == {
