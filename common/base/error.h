@@ -26,6 +26,8 @@
       "Database unavailable", "Nothing was changed or the change is kept once; try again") \
     X(DATABASE, 500, "internal_error", "Внутренняя ошибка сервера", "Internal server error", \
       "Try again later; quote X-Request-Id when you report it") \
+    X(SCHEMA_UPDATING, 503, "database_updating", "База данных обновляется", \
+      "The database is being updated", "Nothing was changed; try again after Retry-After") \
     X(CONFLICT, 409, "conflict", "Конфликт", "Conflict", "The object was changed meanwhile") \
     X(NOT_CONFIGURED, 500, "not_configured", "Сервис не настроен", "Not configured", \
       "The operator has to set the secret for this endpoint") \

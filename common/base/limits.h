@@ -104,15 +104,21 @@ enum {
     COLUMNS_MAX = 24,
     POOL_SIZE_MAX = 64,
     COALESCE_FLIGHT_MAX = 256,
-    COALESCE_QUEUE_MAX = 1024,     /* a tenth of a second of spends; more requests get 503 */
-    COALESCE_SLOTS = 2,            /* for small flights, and beside one that waits for a row */
-    COALESCE_SMALL = 4,            /* items; docs/decisions.md */
-    COALESCE_PATIENCE_MS = 50,     /* several times what a large flight takes */
-    STATEMENT_ATTEMPTS = 3,        /* the first and two repetitions */
-    RETRY_FIRST_DELAY_MS = 100,    /* at most; twice that before the next one */
-    PREPARED_MAX = 256,            /* statements one connection may have prepared */
-    BOOTSTRAP_PAUSE_MS = 1000,     /* between bootstraps of a process that did not help */
-    MIGRATION_TIMEOUT_MS = 600000, /* an adopted ledger of 10,000,000 rows is rewritten once */
+    COALESCE_QUEUE_MAX = 1024,  /* a tenth of a second of spends; more requests get 503 */
+    COALESCE_SLOTS = 2,         /* for small flights, and beside one that waits for a row */
+    COALESCE_SMALL = 4,         /* items; docs/decisions.md */
+    COALESCE_PATIENCE_MS = 50,  /* several times what a large flight takes */
+    STATEMENT_ATTEMPTS = 3,     /* the first and two repetitions */
+    RETRY_FIRST_DELAY_MS = 100, /* at most; twice that before the next one */
+    /* The deepest frame of a thread is a response with its pages of rows, far below this. */
+    THREAD_STACK_BYTES = 512 * KIB,
+    PREPARED_MAX = 256,              /* statements one connection may have prepared */
+    BOOTSTRAP_PAUSE_MS = 1000,       /* between bootstraps of a process that did not help */
+    BOOTSTRAP_TURN_MS = 10000,       /* for a bootstrap of another process, if it is a short one */
+    BOOTSTRAP_TURN_STEP_MS = 20,     /* between looks whether it has ended */
+    BOOTSTRAP_SHORT_BYTES = 4 * MIB, /* about 40,000 entries, and a second of an adoption */
+    SCHEMA_WAIT_SECONDS = 5,         /* Retry-After while a large database is brought up to date */
+    MIGRATION_TIMEOUT_MS = 600000,   /* an adopted ledger of 10,000,000 rows is rewritten once */
 
     /* Logs and metrics. */
     LOG_LINE_BYTES_MAX = 4096, /* PIPE_BUF on Linux: a line stays one atomic write */

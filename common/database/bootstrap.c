@@ -10,9 +10,23 @@
 
 /*
  * The number is "DREAMLEN" in ASCII: any constant does, as long as every process uses the same one
- * and nothing else of the database does.
+ * and nothing else of the database does. The one after it is held as well while it takes long;
+ * in pg_locks a key of eight bytes stands as two numbers. scripts/adopt has the same two.
  */
-#define LOCK_SQL "SELECT pg_advisory_xact_lock(x'445245414D4C454E'::bigint)"
+#define LOCK_SQL                                                             \
+    "SELECT pg_try_advisory_xact_lock(x'445245414D4C454E'::bigint),"         \
+    " EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory'"            \
+    " AND database = (SELECT oid FROM pg_database"                           \
+    " WHERE datname = current_database())"                                   \
+    " AND classid = x'44524541'::int::oid AND objid = x'4D4C454F'::int::oid" \
+    " AND objsubid = 1)"
+#define LONG_LOCK_SQL "SELECT pg_advisory_xact_lock(x'445245414D4C454F'::bigint)"
+
+/* Of the tables that an adoption rewrites. */
+#define SIZE_SQL                                                                               \
+    "SELECT coalesce(sum(pg_relation_size(c.oid)), 0)::bigint FROM pg_class c"                 \
+    " WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' AND c.relname" \
+    " IN ('users', 'user_tokens', 'token_transactions', 'generations', 'usage_logs', 'payments')"
 
 /*
  * schema_migrations holds a row a migration, and in it the names of the columns and triggers that
@@ -202,22 +216,79 @@ static bool apply_all(struct bootstrap *bootstrap, const struct history *history
     return ok;
 }
 
-enum outcome { OUTCOME_FAILED, OUTCOME_DONE, OUTCOME_CHANGED };
+enum outcome {
+    OUTCOME_FAILED,
+    OUTCOME_DONE,
+    OUTCOME_CHANGED,   /* a migration that was applied is another one here */
+    OUTCOME_ELSEWHERE, /* another process is at it, for long */
+};
+
+/* Waits its turn. */
+static enum outcome take_lock(struct bootstrap *bootstrap)
+{
+    int64_t until_ms = clock_monotonic_ms() + BOOTSTRAP_TURN_MS;
+    for (;;) {
+        if (!bootstrap_command(bootstrap, LOCK_SQL))
+            return OUTCOME_FAILED;
+        if (bootstrap_cell(bootstrap, 0, 0)[0] == 't')
+            return OUTCOME_DONE;
+        if (bootstrap_cell(bootstrap, 0, 1)[0] == 't' || clock_monotonic_ms() >= until_ms)
+            return OUTCOME_ELSEWHERE;
+        clock_sleep_ms(BOOTSTRAP_TURN_STEP_MS);
+    }
+}
+
+/* With the lock held: says so before it begins, if tables of many rows are to be changed. */
+static bool announce_if_long(struct bootstrap *bootstrap, const struct history *history)
+{
+    const struct bootstrap_options *options = bootstrap->options;
+    size_t applied = 0;
+    while (applied < MIGRATION_COUNT && history->applied[applied])
+        applied++;
+    if (applied == MIGRATION_COUNT)
+        return true;
+    if (!bootstrap_command(bootstrap, SIZE_SQL))
+        return false;
+    int64_t bytes = atoll(bootstrap_cell(bootstrap, 0, 0));
+    if (bytes <= BOOTSTRAP_SHORT_BYTES)
+        return true;
+    log_event(options->log, LOG_WARNING, "schema update of a large database begins",
+              LOG_NUMBER("bytes", bytes));
+    bootstrap->is_long = true;
+    if (options->on_long)
+        options->on_long(options->context);
+    return bootstrap_command(bootstrap, LONG_LOCK_SQL);
+}
 
 /* The transaction is the caller's. */
 static enum outcome run_locked(struct bootstrap *bootstrap)
 {
     struct history history;
-    if (!bootstrap_command(bootstrap, LOCK_SQL) ||
-        !bootstrap_command(bootstrap, CREATE_TABLES_SQL) || !read_history(bootstrap, &history))
+    enum outcome outcome = take_lock(bootstrap);
+    if (outcome != OUTCOME_DONE)
+        return outcome;
+    if (!bootstrap_command(bootstrap, CREATE_TABLES_SQL) || !read_history(bootstrap, &history))
         return OUTCOME_FAILED;
     if (history.changed) {
         log_event(bootstrap->options->log, LOG_ERROR, "migration was changed after it was applied",
                   LOG_STRING("name", history.changed));
         return OUTCOME_CHANGED;
     }
-    bool ok = forget_if_incomplete(bootstrap, &history) && apply_all(bootstrap, &history);
+    bool ok = forget_if_incomplete(bootstrap, &history) && announce_if_long(bootstrap, &history) &&
+              apply_all(bootstrap, &history);
     return ok ? OUTCOME_DONE : OUTCOME_FAILED;
+}
+
+/* What a migration says of its progress, under a SQLSTATE of our own; of the rest, nothing. */
+static void log_progress(void *context, const PGresult *notice)
+{
+    const struct bootstrap *bootstrap = context;
+    const char *sqlstate = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
+    const char *step = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+    const char *percent = PQresultErrorField(notice, PG_DIAG_MESSAGE_DETAIL);
+    if (bootstrap->is_long && sqlstate && strcmp(sqlstate, "DL000") == 0 && step && percent)
+        log_event(bootstrap->options->log, LOG_INFO, "schema update", LOG_STRING("step", step),
+                  LOG_NUMBER("percent", atoi(percent)));
 }
 
 static void roll_back(struct bootstrap *bootstrap)
@@ -234,10 +305,16 @@ static void roll_back(struct bootstrap *bootstrap)
 static enum outcome run_transaction(struct bootstrap *bootstrap)
 {
     enum outcome outcome = OUTCOME_FAILED;
-    /* A pooler keeps session settings from one client to the next, so these are LOCAL. */
+    /*
+     * A pooler keeps session settings from one client to the next, so these are LOCAL. A process
+     * that ends leaves no statement behind that goes on for minutes (from version 14 on).
+     */
     if (bootstrap_command(bootstrap, "BEGIN; SET LOCAL statement_timeout = 0;"
                                      " SET LOCAL lock_timeout = '10s';"
-                                     " SET LOCAL client_min_messages = warning"))
+                                     " SET LOCAL client_min_messages = notice;"
+                                     " SET LOCAL maintenance_work_mem = '128MB';"
+                                     " SELECT set_config(name, '1s', true) FROM pg_settings"
+                                     " WHERE name = 'client_connection_check_interval'"))
         outcome = run_locked(bootstrap);
     if (outcome == OUTCOME_DONE && !bootstrap_command(bootstrap, "COMMIT"))
         outcome = OUTCOME_FAILED;
@@ -263,6 +340,8 @@ static enum error classify(struct bootstrap *bootstrap, enum outcome outcome)
     const struct reply *reply = &bootstrap->reply;
     if (outcome == OUTCOME_CHANGED)
         return ERROR_DATABASE;
+    if (outcome == OUTCOME_ELSEWHERE)
+        return ERROR_SCHEMA_UPDATING;
     struct failure_class class = sqlstate_classify(reply->has_sqlstate ? reply->sqlstate : NULL);
     log_event(bootstrap->options->log, LOG_ERROR, "bootstrap failed",
               LOG_STRING("sqlstate", reply->has_sqlstate ? reply->sqlstate : "none"),
@@ -287,11 +366,17 @@ enum error bootstrap_run(const struct bootstrap_options *options,
                   LOG_STRING("problem", problem));
         return ERROR_DATABASE_UNAVAILABLE;
     }
+    bootstrap.connection->on_notice = log_progress;
+    bootstrap.connection->on_notice_context = &bootstrap;
+    if (options->on_connected)
+        options->on_connected(options->context, PQsocket(bootstrap.connection->pg));
     enum outcome outcome = run_transaction(&bootstrap);
     if (outcome == OUTCOME_DONE)
         log_applied(&bootstrap);
     enum error err = outcome == OUTCOME_DONE ? ERROR_OK : classify(&bootstrap, outcome);
     PQclear(bootstrap.reply.result);
+    if (options->on_connected)
+        options->on_connected(options->context, -1);
     connection_close(bootstrap.connection);
     return err;
 }

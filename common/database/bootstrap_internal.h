@@ -13,6 +13,7 @@ struct bootstrap {
     int64_t deadline_ms;
     struct reply reply; /* of the last command */
     bool newer;         /* the database has migrations of a newer build */
+    bool is_long;       /* a large database is brought up to date */
 };
 
 /* Runs commands; the last one's result stays in reply until the next call. False: it failed. */

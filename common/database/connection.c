@@ -82,6 +82,8 @@ static void read_notice(void *context, const PGresult *notice)
     const char *source = PQresultErrorField(notice, PG_DIAG_SOURCE_FUNCTION);
     if (source && strcmp(source, "SyncRepWaitForLSN") == 0)
         connection->unconfirmed = true;
+    if (connection->on_notice)
+        connection->on_notice(connection->on_notice_context, notice);
 }
 
 struct connection *connection_open(const char *url, const char *application_name,

@@ -16,6 +16,9 @@ struct connection {
     uint64_t epoch;   /* the pool's, when it was opened */
     bool broken;      /* not to be used again */
     bool unconfirmed; /* a commit was answered that no synchronous standby has */
+    /* Called with what the server says beside its replies; NULL: nobody wants to know. */
+    void (*on_notice)(void *context, const PGresult *notice);
+    void *on_notice_context;
     size_t prepared_count;
     const struct query *prepared[PREPARED_MAX]; /* on this connection */
 };

@@ -1,19 +1,17 @@
 #include "database/database.h"
 
 #include <assert.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "base/blocking.h"
 #include "base/clock.h"
 #include "base/config.h"
-#include "database/bootstrap.h"
 #include "database/flight_internal.h"
 #include "database/pool.h"
 #include "database/rows_internal.h"
+#include "database/schema_update.h"
 #include "database/sqlstate.h"
 #include "observe/log.h"
 #include "observe/metrics.h"
@@ -22,13 +20,8 @@ struct database {
     struct database_options options;
     struct pool *pool;
     struct flight_queues *flights; /* owned; of the statements that fly */
-    const char *schema_url;        /* for schema work; a pooler may forbid what that needs */
+    struct schema_update *schema;  /* owned */
     atomic_bool use_prepared;      /* false from the first sign of a pooler that forbids it */
-
-    pthread_mutex_t bootstrap_lock;  /* one bootstrap at a time in this process */
-    atomic_uint_fast64_t bootstraps; /* that succeeded; raised under bootstrap_lock */
-    int64_t idle_bootstrap_ms;       /* when the last one found nothing to do; same guard */
-    int64_t started_ms;              /* when it was opened */
 
     struct metric *pool_wait, *pool_timeouts, *retries, *reconnects, *slow, *fallbacks;
     struct metric *_Atomic durations[]; /* by query index; filled when a query first runs */
@@ -73,19 +66,15 @@ enum error database_open(const struct database_options *options, struct database
     database->pool =
         pool_new(config_database_url(config), options->handler, (size_t)config->db_pool_size);
     database->flights = flight_queues_new(database);
-    if (!database->pool || !database->flights) {
-        flight_queues_free(database->flights);
-        pool_free(database->pool);
-        free(database);
+    /* A pooler may forbid what changing the schema needs. */
+    database->schema = schema_update_new(&database->options, config->postgres_url_non_pooling[0]
+                                                                 ? config->postgres_url_non_pooling
+                                                                 : config_database_url(config));
+    if (!database->pool || !database->flights || !database->schema) {
+        database_close(database);
         return ERROR_NO_MEMORY;
     }
-    database->schema_url = config->postgres_url_non_pooling[0] ? config->postgres_url_non_pooling
-                                                               : config_database_url(config);
     atomic_init(&database->use_prepared, config->db_prepared != CONFIG_PREPARED_NEVER);
-    atomic_init(&database->bootstraps, 0);
-    database->idle_bootstrap_ms = -BOOTSTRAP_PAUSE_MS;
-    database->started_ms = clock_monotonic_ms();
-    pthread_mutex_init(&database->bootstrap_lock, NULL);
 
     char labels[METRIC_LABELS_BYTES_MAX];
     snprintf(labels, sizeof(labels), "handler=\"%s\"", options->handler);
@@ -103,67 +92,16 @@ void database_close(struct database *database)
 {
     if (!database)
         return;
+    schema_update_free(database->schema);
     flight_queues_free(database->flights);
     pool_free(database->pool);
-    pthread_mutex_destroy(&database->bootstrap_lock);
     free(database);
-}
-
-/* With bootstrap_lock held. */
-static enum error bootstrap_locked(struct database *database, struct bootstrap_report *ret_report)
-{
-    const struct bootstrap_options options = {
-        .url = database->schema_url,
-        .application_url = config_database_url(database->options.config),
-        .application_name = database->options.handler,
-        .started_ms = database->started_ms,
-        .log = database->options.log,
-    };
-    enum error err = bootstrap_run(&options, ret_report);
-    bool applied = ret_report->applied_count > 0 || ret_report->function_count > 0;
-    metric_add(metrics_series(database->options.metrics, "db_bootstraps_total",
-                              err       ? "result=\"failed\""
-                              : applied ? "result=\"applied\""
-                                        : "result=\"nothing\""),
-               1);
-    if (err)
-        return err;
-    if (applied && database->options.on_bootstrap)
-        database->options.on_bootstrap(database->options.on_bootstrap_context);
-    if (!applied)
-        database->idle_bootstrap_ms = clock_monotonic_ms();
-    atomic_fetch_add(&database->bootstraps, 1);
-    return ERROR_OK;
 }
 
 enum error database_bootstrap(struct database *database, struct bootstrap_report *ret_report)
 {
     struct bootstrap_report report;
-    blocking_begin();
-    pthread_mutex_lock(&database->bootstrap_lock);
-    enum error err = bootstrap_locked(database, ret_report ? ret_report : &report);
-    pthread_mutex_unlock(&database->bootstrap_lock);
-    return err;
-}
-
-/*
- * After a statement found the schema wanting. seen: the count of bootstraps before it was sent; if
- * one has succeeded since, repeating the statement is all there is to do. One that found nothing to
- * do is not repeated at once: the statement is then at fault, not the schema.
- */
-static enum error ensure_schema(struct database *database, uint64_t seen)
-{
-    struct bootstrap_report report;
-    enum error err = ERROR_OK;
-    pthread_mutex_lock(&database->bootstrap_lock);
-    if (atomic_load(&database->bootstraps) == seen) {
-        if (clock_monotonic_ms() - database->idle_bootstrap_ms < BOOTSTRAP_PAUSE_MS)
-            err = ERROR_DATABASE;
-        else
-            err = bootstrap_locked(database, &report);
-    }
-    pthread_mutex_unlock(&database->bootstrap_lock);
-    return err;
+    return schema_update_run(database->schema, ret_report ? ret_report : &report);
 }
 
 /* A statement on its way through its attempts. */
@@ -256,7 +194,7 @@ static enum error run_until_settled(struct execution *execution)
     int failures = 0;
     int bootstraps = 0;
     for (;;) {
-        uint64_t seen = atomic_load(&database->bootstraps);
+        uint64_t seen = schema_update_count(database->schema);
         enum failure failure = FAILURE_TRANSIENT;
         enum error err = attempt(execution);
         const struct reply *reply = &execution->reply;
@@ -287,7 +225,7 @@ static enum error run_until_settled(struct execution *execution)
         case FAILURE_SCHEMA:
             if (++bootstraps > STATEMENT_ATTEMPTS)
                 return log_failure(execution, ERROR_DATABASE);
-            err = ensure_schema(database, seen);
+            err = schema_update_ensure(database->schema, seen);
             if (err)
                 return log_failure(execution, err);
             /* An adopted database takes its time once; the statement gets its own again. */

@@ -54,6 +54,7 @@ void database_close(struct database *database);
  * ERROR_OVERLOADED            no connection came free within the deadline, or too many wait for the
  *                             next flight; nothing was sent
  * ERROR_NO_MEMORY
+ * ERROR_SCHEMA_UPDATING       the schema is wanting and being brought up to date, which takes long
  * ERROR_DATABASE              anything else the server refused; logged with its SQLSTATE
  */
 enum error database_run(struct database *database, const struct statement *statement,

@@ -8,11 +8,6 @@
 #include "base/blocking.h"
 #include "base/limits.h"
 
-enum {
-    /* The deepest frame of a thread is a response with its pages of rows, far below this. */
-    THREAD_STACK_BYTES = 512 * KIB,
-};
-
 /* A thread with nothing to do. */
 struct idler {
     struct idler *next;

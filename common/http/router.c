@@ -157,7 +157,8 @@ static void log_failure(const struct router *router, const struct request *reque
 {
     const struct error_info *info = error_describe(err);
     if (info->status < 500 || err == ERROR_DATABASE || err == ERROR_DATABASE_BUSY ||
-        err == ERROR_DATABASE_UNAVAILABLE || err == ERROR_IDENTITY_UNAVAILABLE)
+        err == ERROR_DATABASE_UNAVAILABLE || err == ERROR_SCHEMA_UPDATING ||
+        err == ERROR_IDENTITY_UNAVAILABLE)
         return;
     log_event(router->app->log, LOG_ERROR, "request failed", LOG_STRING("error", info->name),
               LOG_TEXT("method", request->method), LOG_TEXT("path", request->path));
@@ -175,6 +176,8 @@ void router_answer(struct exchange *exchange, enum error err)
         log_failure(router, exchange->request, err);
     if (err == ERROR_IDENTITY_UNAVAILABLE)
         response->wait_seconds = clerk_wait_seconds(router->app->clerk);
+    if (err == ERROR_SCHEMA_UPDATING)
+        response->wait_seconds = SCHEMA_WAIT_SECONDS;
     if (err && response->streaming)
         response->write_failed = true;
     else if (err)

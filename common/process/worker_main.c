@@ -11,8 +11,6 @@
 #include "process/notify.h"
 #include "process/process_main.h"
 
-enum { THREAD_STACK_BYTES = 512 * KIB };
-
 struct pool {
     const struct worker *worker;
     struct app *app;

@@ -33,6 +33,7 @@ BEGIN
                            array_to_string(wanted.columns, ', '));
         END IF;
     END LOOP;
+    RAISE NOTICE 'tables have their keys' USING ERRCODE = 'DL000', DETAIL = '80';
 END
 $$;
 
@@ -102,6 +103,12 @@ CREATE INDEX IF NOT EXISTS payments_next_check_idx ON payments (next_check_at)
     WHERE next_check_at IS NOT NULL;
 CREATE INDEX IF NOT EXISTS token_transactions_history_idx
     ON token_transactions (user_id, created_at DESC, id DESC);
+
+DO $$
+BEGIN
+    RAISE NOTICE 'tables have their indexes' USING ERRCODE = 'DL000', DETAIL = '98';
+END
+$$;
 
 -- A new account gets its balance and its welcome bonus.
 DROP TRIGGER IF EXISTS trigger_initialize_new_user ON users;
