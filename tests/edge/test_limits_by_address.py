@@ -101,7 +101,8 @@ def test_the_limit_of_an_address_is_a_setting(handler, database, cluster):
     address = new_address()
     cluster.query(database, "UPDATE app_settings SET value = 3"
                   " WHERE name = 'generations_per_minute_address'")
-    assert [create(handler, address, new_device()).status for _ in range(5)] == [201] * 3 + [429] * 2
+    statuses = [create(handler, address, new_device()).status for _ in range(5)]
+    assert statuses == [201] * 3 + [429] * 2
 
 
 def test_clerk_accounts_of_one_address(handler, clerk):

@@ -1,5 +1,5 @@
-"""payments-reconciler: what it finds when every notification is lost, an answer never came, a handler
-was killed, or the provider has what we do not know."""
+"""payments-reconciler: what it finds when every notification is lost, an answer never came, a
+handler was killed, or the provider has what we do not know."""
 
 import collections
 import concurrent.futures
@@ -320,7 +320,7 @@ def test_it_is_killed_and_goes_on(shop, buyer):
 
 
 def test_it_leaves_when_it_is_told(shop, buyer):
-    """Also while the provider stalls it: what is cut off stays leased and is done by the next one."""
+    """Also while the provider stalls it: what is cut off stays leased; the next one does it."""
     payment = buyer.buy()
     shop.provider.faults.set(timeout_before=1)
     with shop.reconciler(YOOKASSA_TIMEOUT_MS="20000") as one:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.movements import LINK, books, status
 from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import ERASE, Session, new_id, numbered, open_account, query_text, sessions
+from tests.support.sessions import (
+    ERASE, Session, new_id, numbered, open_account, query_text, sessions)
 
 APPLY = ("SELECT outcome, kind FROM payment_apply(%s, %s, %s, 'succeeded', %s, 'RUB', false,"
          " false, NULL, 'method-1', NULL)")

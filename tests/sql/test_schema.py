@@ -60,8 +60,9 @@ LEDGER_KEY = """
 @pytest.mark.parametrize("view, key", [(False, ["id", "user_id"]), (True, ["user_id", "id"])])
 def test_a_ledger_keyed_by_user(cluster, database, init_db, view, key):
     """Its key turns round, unless something of the operator's hangs on it."""
-    cluster.query(database, "ALTER TABLE token_transactions DROP CONSTRAINT token_transactions_pkey,"
-                            " ADD CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id)")
+    cluster.query(database, """
+        ALTER TABLE token_transactions DROP CONSTRAINT token_transactions_pkey,
+            ADD CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id)""")
     if view:
         cluster.query(database, "CREATE VIEW spent AS SELECT user_id, id, amount"
                                 " FROM token_transactions GROUP BY user_id, id")
