@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.edge.test_nginx import answers, away, exchange, request
+from tests.support.raw_http import answers, away, exchange, request
 from tests.support.stack import Stack, new_device
 
 ORIGIN = "https://app.example"
@@ -15,7 +15,8 @@ ORIGIN = "https://app.example"
 LISTED = [ORIGIN, "https://other.example"]
 STRANGERS = ["https://evil.example", "https://app.example.evil.example", "https://appxexample",
              "https://evil.example/https://app.example", "http://app.example",
-             "https://APP.example", "https://app.example/", "https://app.example:8443", "null", "*", ""]
+             "https://APP.example", "https://app.example/", "https://app.example:8443",
+             "null", "*", ""]
 NAMES = ("access-control-allow-origin", "access-control-allow-credentials",
          "access-control-expose-headers", "vary")
 

@@ -6,19 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.clerk import Clerk, Issuer, bearer
+from tests.support.clerk import bearer
 from tests.support.stack import new_device
 
 DRAFT = {"imageUrl": "https://img.example/limit"}
 LIMIT = 10
 ADDRESS_LIMIT = 60
-
-
-@pytest.fixture(scope="module")
-def clerk():
-    """A Clerk without faults."""
-    with Issuer() as issuer, Clerk(issuer) as made:
-        yield made
 
 
 @pytest.fixture

@@ -7,16 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.books import BROKEN_BOOKS
-from tests.support.clerk import Clerk, Issuer, Person
+from tests.support.clerk import Person
 from tests.support.process import wait_until
 from tests.support.stack import Stack, new_device
-
-
-@pytest.fixture(scope="module")
-def clerk():
-    """A Clerk without faults."""
-    with Issuer() as issuer, Clerk(issuer) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
