@@ -15,12 +15,6 @@ from tests.support.schema_print import schema_text
 SCHEMA = os.path.join(REPOSITORY, "sql", "schema.sql")
 
 
-@pytest.fixture
-def init_db(binaries):
-    """The path of the handler that bootstraps."""
-    return os.path.join(binaries, "init-db")
-
-
 def test_the_printed_schema_is_the_one_that_is_made(cluster, template):
     """scripts/print-schema prints it again."""
     with open(SCHEMA, encoding="utf-8") as file:
