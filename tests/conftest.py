@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
 
+from tests.support.clerk import Clerk, Issuer  # noqa: E402
 from tests.support.fastcgi import Handler  # noqa: E402
 from tests.support.postgres import Cluster, Template  # noqa: E402
 from tests.support.process import REPOSITORY  # noqa: E402
@@ -79,6 +80,20 @@ def client(stack):
     made = stack.client()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def issuer():
+    """One Node process for the module, which makes keys and tokens."""
+    with Issuer() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def clerk(issuer):
+    """A Clerk without faults."""
+    with Clerk(issuer) as made:
+        yield made
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
-"""The tokens that @clerk/backend and this verifier have to agree on, and those where ours is
-deliberately stricter. Each function returns {name: command of issuer.mjs, or a token as it is}.
+"""The tokens that @clerk/backend and this verifier have to agree on, those where ours is
+deliberately stricter, and those that everybody has to refuse. Each function returns {name: command
+of issuer.mjs, or a token as it is}.
 """
 
 import json
 import random
 import re
 
-from tests.support.clerk import MACHINE_CATEGORY, part
+from tests.support.clerk import MACHINE_CATEGORY, PARTIES, part
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 # What a claim or a header field is replaced by, besides being left out.
@@ -256,3 +257,113 @@ def stricter(clerk, now):
         "byte order mark": _resigned(clerk, header, b"\xef\xbb\xbf" + json.dumps(claims).encode()),
     }
     return made
+
+
+def _jose(clerk, claims, head=None, key=None, **changes):
+    """A token that is signed well, with changes of header and claims; None leaves a claim out."""
+    payload = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+    return {"do": "jose", "key": key or clerk.signing, "header": {**clerk.header(), **(head or {})},
+            "payload": payload}
+
+
+def refused_signatures(clerk, claims, good):
+    """Not signed by our key, or not by its algorithm."""
+    header, other = clerk.header(), clerk.new_key(publish=False)
+    _, body, signature = good.split(".")
+    return {
+        "alg none": {"do": "unsecured", "payload": claims},
+        "alg none, signed": _resigned(clerk, {**header, "alg": "none"}, claims),
+        "alg none, our signature": f"{part({**header, 'alg': 'none'})}.{body}.{signature}",
+        "alg none, no signature": f"{part({**header, 'alg': 'none'})}.{body}.",
+        "HS256 with the public key as secret":
+            {"do": "hmac", "secret": clerk.pem(), "header": {**header, "alg": "HS256"},
+             "payload": claims},
+        "another key, our kid": _jose(clerk, claims, key=other),
+        "another key, its kid": _jose(clerk, claims, {"kid": other}, key=other),
+        "RS384": _jose(clerk, claims, {"alg": "RS384"}),
+        "RS512": _jose(clerk, claims, {"alg": "RS512"}),
+        "PS256": _jose(clerk, claims, {"alg": "PS256"}),
+    }
+
+
+def refused_claims(clerk, claims, now):
+    """Signed well, and not for us, not now, or nobody's."""
+    header = clerk.header()
+    return {
+        "wrong issuer": _jose(clerk, claims, iss="https://clerk.evil.example"),
+        "issuer with a slash": _jose(clerk, claims, iss=clerk.url + "/"),
+        "no issuer": _jose(clerk, claims, iss=None),
+        "issuer not a text": _jose(clerk, claims, iss=[clerk.url]),
+        "wrong azp": _jose(clerk, claims, azp="https://evil.example"),
+        "missing azp": _resigned(clerk, header, _without(claims, "azp")),
+        "azp empty": _jose(clerk, claims, azp=""),
+        "azp not a text": _jose(clerk, claims, azp=[PARTIES[0]]),
+        "azp both of the list": _jose(clerk, claims, azp=", ".join(PARTIES)),
+        "expired": _jose(clerk, claims, exp=now - 60),
+        "expired, at the skew": _jose(clerk, claims, exp=now - 5),
+        "no exp": _jose(clerk, claims, exp=None),
+        "exp as a text": _resigned(clerk, header, {**claims, "exp": str(now + 60)}),
+        "exp null": _resigned(clerk, header, {**claims, "exp": None}),
+        "exp true": _resigned(clerk, header, {**claims, "exp": True}),
+        "not yet valid": _jose(clerk, claims, nbf=now + 60),
+        "nbf null": _resigned(clerk, header, {**claims, "nbf": None}),
+        "nbf as a text": _resigned(clerk, header, {**claims, "nbf": str(now)}),
+        "issued in the future": _jose(clerk, claims, iat=now + 60),
+        "iat null": _resigned(clerk, header, {**claims, "iat": None}),
+        "no sub": _resigned(clerk, header, _without(claims, "sub")),
+        "sub a number": _resigned(clerk, header, {**claims, "sub": 12345}),
+        "sub null": _resigned(clerk, header, {**claims, "sub": None}),
+        "sub a list": _resigned(clerk, header, {**claims, "sub": ["user_table"]}),
+        "sub empty": _jose(clerk, claims, sub=""),
+        "machine token": _jose(clerk, claims, {"cat": MACHINE_CATEGORY}),
+        "crit": _resigned(clerk, {**header, "crit": ["exp"]}, claims),
+        "typ of an access token": _jose(clerk, claims, {"typ": "at+jwt"}),
+        "typ null": _resigned(clerk, {**header, "typ": None}, claims),
+        "sts pending": _jose(clerk, claims, sts="pending"),
+    }
+
+
+def refused_forms(clerk, claims, good):
+    """Texts that are no token, or not this one any more."""
+    header = clerk.header()
+    head, body, signature = good.split(".")
+    return {
+        "1 MB": _jose(clerk, claims, filler="x" * 1_000_000),
+        "1 MB of dots": "." * 1_000_000,
+        "1 MB of header": "A" * 1_000_000 + f".{body}.{signature}",
+        "truncated": good[:-1],
+        "truncated by half": good[: len(good) // 2],
+        "truncated in the payload": good[: len(head) + 20],
+        "signature empty": f"{head}.{body}.",
+        "signature missing": f"{head}.{body}",
+        "header empty": f".{body}.{signature}",
+        "payload empty": f"{head}..{signature}",
+        "payload empty, signed": {"do": "raw", "key": clerk.signing, "head": head, "body": ""},
+        "all parts empty": "..",
+        "nothing": "",
+        "double dot": f"{head}..{body}.{signature}",
+        "four parts": f"{good}.{signature}",
+        "dot behind": f"{good}.",
+        "bad base64: a blank": f"{head}.{body[:10]} {body[10:]}.{signature}",
+        "bad base64: plus": f"{head}.{body}.+{signature[1:]}",
+        "bad base64: slash": f"{head}.{body}./{signature[1:]}",
+        "bad base64: padding": f"{good}==",
+        "bad base64: impossible length": f"{good}AAA",
+        "bad base64: in the signed header":
+            {"do": "raw", "key": clerk.signing, "head": "!" + head, "body": body},
+        "bad base64: in the signed payload":
+            {"do": "raw", "key": clerk.signing, "head": head, "body": body + "!"},
+        "header not JSON": _resigned(clerk, "RS256", claims),
+        "payload not JSON": _resigned(clerk, header, "user_table"),
+        "payload an array": _resigned(clerk, header, [claims]),
+        "payload of another token": f"{head}.{part({**claims, 'sub': 'user_other'})}.{signature}",
+        "a device id": "device_0123456789abcdef",
+    }
+
+
+def refused(clerk, now):
+    """What every verifier has to refuse."""
+    claims = clerk.claims("user_table", now=now)
+    good = clerk.issuer.one(**_jose(clerk, claims))
+    return {**refused_signatures(clerk, claims, good), **refused_claims(clerk, claims, now),
+            **refused_forms(clerk, claims, good)}

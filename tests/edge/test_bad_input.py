@@ -209,7 +209,8 @@ def test_every_endpoint_has_the_cap(client, method, path):
     assert (answer.status, answer.code) == (413, "body_too_large")
 
 
-@pytest.mark.parametrize("path", ["/api/generations", "/api/usage", "/api/tokens", "/api/user/link"])
+@pytest.mark.parametrize("path", ["/api/generations", "/api/usage", "/api/tokens",
+                                  "/api/user/link"])
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "x"])
 def test_a_compressed_body(client, path, encoding):
     answer = client.post(path, b"\x1f\x8b", headers={"Content-Encoding": encoding})

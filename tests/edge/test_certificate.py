@@ -16,8 +16,9 @@ def make_pair(folder, days, name="given"):
     """A self-signed pair that is valid for some days, as TLS_CERTIFICATE and TLS_KEY."""
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-         "-days", str(days), "-subj", f"/CN={name}.example", "-keyout", key, "-out", certificate],
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", str(days), "-subj", f"/CN={name}.example", "-keyout", key,
+         "-out", certificate],
         check=True, capture_output=True)
     return {"TLS_CERTIFICATE": str(certificate), "TLS_KEY": str(key)}
 

@@ -176,7 +176,7 @@ class Coherence:
 @pytest.mark.seconds(300)
 def test_a_balance_read_after_a_write_is_the_new_one(cluster, database, binaries):
     """10,000 of 10,000: the bonus and the erasure each change what another process then reads."""
-    # As if every account were of somebody new: of an address without limit, and never erased before.
+    # As if every account were of somebody new: of an address without limit, and never erased.
     cluster.query(database, """
         UPDATE app_settings SET value = 1000000 WHERE name = 'anonymous_bonuses_per_hour';
         CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';

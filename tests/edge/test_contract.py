@@ -21,7 +21,8 @@ ENDPOINTS = [
     ("GET", "/api/subscriptions"), ("POST", "/api/subscriptions"),
     ("DELETE", "/api/subscriptions"),
 ]
-OPEN_ENDPOINTS = [("GET", "/api/packages"), ("GET", "/api/plans"), ("GET", "/api/health"), ("GET", "/api/health/live"), ("GET", "/metrics")]
+OPEN_ENDPOINTS = [("GET", "/api/packages"), ("GET", "/api/plans"), ("GET", "/api/health"),
+                  ("GET", "/api/health/live"), ("GET", "/metrics")]
 ORIGIN = "https://app.example"
 
 SECURITY = {
@@ -176,9 +177,9 @@ def test_a_listed_origin(client, origin, method, path):
     assert answer.headers["Access-Control-Allow-Origin"] == origin
     assert answer.headers["Access-Control-Allow-Credentials"] == "true"
     exposed = set(re.split(", *", answer.headers["Access-Control-Expose-Headers"]))
-    assert exposed == {"Content-Disposition", "Idempotency-Replayed", "RateLimit", "RateLimit-Limit",
-                       "RateLimit-Policy", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After",
-                       "WWW-Authenticate", "X-Request-Id"}
+    assert exposed == {"Content-Disposition", "Idempotency-Replayed", "RateLimit",
+                       "RateLimit-Limit", "RateLimit-Policy", "RateLimit-Remaining",
+                       "RateLimit-Reset", "Retry-After", "WWW-Authenticate", "X-Request-Id"}
     assert "Origin" in answer.headers["Vary"]
 
 
@@ -212,8 +213,9 @@ def test_preflight(stack, path, methods):
     assert allowed >= methods
     # What tracing adds (W3C Trace Context, Sentry) is asked for by the browser as well.
     headers = set(re.split(", *", answer.headers["Access-Control-Allow-Headers"].lower()))
-    assert headers == {"authorization", "cache-control", "content-type", "idempotency-key", "prefer",
-                       "x-device-id", "baggage", "sentry-trace", "traceparent", "tracestate"}
+    assert headers == {"authorization", "cache-control", "content-type", "idempotency-key",
+                       "prefer", "x-device-id", "baggage", "sentry-trace", "traceparent",
+                       "tracestate"}
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
 
 

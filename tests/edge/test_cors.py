@@ -7,15 +7,16 @@ import subprocess
 
 import pytest
 
-from tests.edge.test_nginx import answers, away, exchange, request
+from tests.support.raw_http import answers, away, exchange, request
 from tests.support.stack import Stack, new_device
 
 ORIGIN = "https://app.example"
 # Of ALLOWED_ORIGINS (tests/support/stack.py), and what only looks like one of them.
 LISTED = [ORIGIN, "https://other.example"]
 STRANGERS = ["https://evil.example", "https://app.example.evil.example", "https://appxexample",
-             "https://evil.example/https://app.example", "http://app.example", "https://APP.example",
-             "https://app.example/", "https://app.example:8443", "null", "*", ""]
+             "https://evil.example/https://app.example", "http://app.example",
+             "https://APP.example", "https://app.example/", "https://app.example:8443",
+             "null", "*", ""]
 NAMES = ("access-control-allow-origin", "access-control-allow-credentials",
          "access-control-expose-headers", "vary")
 
@@ -76,7 +77,8 @@ def test_a_handler_that_is_away(stack, of_a_handler):
 
 def test_without_an_origin(stack):
     """The answer still depends on it, for caches."""
-    [(status, headers, _)] = answers(exchange(stack, request("GET", "/nothing", "Connection: close")))
+    sent = request("GET", "/nothing", "Connection: close")
+    [(status, headers, _)] = answers(exchange(stack, sent))
     assert (status, cors(headers)) == (404, {"vary": "Origin"})
 
 
@@ -112,9 +114,9 @@ def test_http2(stack, of_a_handler):
     large = ["--data", "a" * 70000]
     for path, extra, expected in (("/api/nothing", [], "404"), ("/api/usage", large, "413")):
         done = subprocess.run(
-            [curl, "--silent", "--http2", "--dump-header", "-", "--output", "/dev/null", "--noproxy",
-             "*", "--cacert", f"{stack.run_dir}/tls/certificate.pem", "-H", f"Origin: {ORIGIN}",
-             *extra, f"https://127.0.0.1:{stack.https_port}{path}"],
+            [curl, "--silent", "--http2", "--dump-header", "-", "--output", "/dev/null",
+             "--noproxy", "*", "--cacert", f"{stack.run_dir}/tls/certificate.pem",
+             "-H", f"Origin: {ORIGIN}", *extra, f"https://127.0.0.1:{stack.https_port}{path}"],
             capture_output=True, text=True, check=True)
         first, *lines = done.stdout.strip().splitlines()
         assert first.split() == ["HTTP/2", expected]
@@ -179,8 +181,8 @@ def test_preflights_are_not_counted(narrow, of_a_handler):
 def test_what_is_no_preflight_is_counted(narrow, number, origin, lines):
     address = f"X-Forwarded-For: 198.51.100.{number}"
     body = {"Content-Length: 1": b"a", "Transfer-Encoding: chunked": b"0\r\n\r\n"}
-    sent = request("OPTIONS", "/api/usage", f"Origin: {origin}", address, "Connection: close", *lines,
-                   body=b"".join(body.get(line, b"") for line in lines))
+    sent = request("OPTIONS", "/api/usage", f"Origin: {origin}", address, "Connection: close",
+                   *lines, body=b"".join(body.get(line, b"") for line in lines))
     statuses = [answers(exchange(narrow, sent))[0][0] for _ in range(8)]
     assert statuses[-1] == 429 and statuses.count(429) == 2
 

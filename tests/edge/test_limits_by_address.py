@@ -6,19 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.clerk import Clerk, Issuer, bearer
+from tests.support.clerk import bearer
 from tests.support.stack import new_device
 
 DRAFT = {"imageUrl": "https://img.example/limit"}
 LIMIT = 10
 ADDRESS_LIMIT = 60
-
-
-@pytest.fixture(scope="module")
-def clerk():
-    """A Clerk without faults."""
-    with Issuer() as issuer, Clerk(issuer) as made:
-        yield made
 
 
 @pytest.fixture
@@ -101,7 +94,8 @@ def test_the_limit_of_an_address_is_a_setting(handler, database, cluster):
     address = new_address()
     cluster.query(database, "UPDATE app_settings SET value = 3"
                   " WHERE name = 'generations_per_minute_address'")
-    assert [create(handler, address, new_device()).status for _ in range(5)] == [201] * 3 + [429] * 2
+    statuses = [create(handler, address, new_device()).status for _ in range(5)]
+    assert statuses == [201] * 3 + [429] * 2
 
 
 def test_clerk_accounts_of_one_address(handler, clerk):

@@ -13,7 +13,8 @@ import pytest
 
 from tests.support import logs
 from tests.support.process import wait_until
-from tests.support.stack import SECRET, Stack, free_port, new_device
+from tests.support.raw_http import answers, away, connect, exchange, quick, receive, request
+from tests.support.stack import SECRET, Stack, new_device
 
 HEADERS = {
     "strict-transport-security": "max-age=63072000",
@@ -26,65 +27,6 @@ HEADERS = {
 # What tells an attacker which hole to look for.
 BANNER = re.compile(rb"(nginx|openresty|openssl|libfcgi|postgres\w*|libpq)[/ ]v?\d", re.IGNORECASE)
 SMUGGLED = "/api/tokens/transactions"
-
-
-# --- raw requests ---
-
-
-def connect(stack, tls=True, timeout=15.0):
-    """A connection to the edge that speaks HTTP/1.1."""
-    plain = socket.create_connection(("127.0.0.1", stack.https_port if tls else stack.http_port),
-                                     timeout)
-    if not tls:
-        return plain
-    context = ssl.create_default_context(cafile=f"{stack.run_dir}/tls/certificate.pem")
-    context.set_alpn_protocols(["http/1.1"])
-    return context.wrap_socket(plain, server_hostname="localhost")
-
-
-def receive(connection):
-    """Everything until the other side closes, resets or says nothing for the time-out."""
-    data = b""
-    with contextlib.suppress(TimeoutError, ssl.SSLError, ConnectionError):
-        while piece := connection.recv(65536):
-            data += piece
-    return data
-
-
-def exchange(stack, request, timeout=2.0, **options):
-    """Sends bytes and returns everything that comes back."""
-    with connect(stack, timeout=timeout, **options) as connection:
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
-            connection.sendall(request)
-        return receive(connection)
-
-
-def answers(data):
-    """[(status, headers, rest)] of the answers in what came back."""
-    found = []
-    for part in re.split(rb"(?=HTTP/1\.1 \d{3}[ \r])", data):
-        if not part:
-            continue
-        head, _, body = part.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        headers = {name.lower(): value.strip()
-                   for name, _, value in (line.partition(":") for line in lines)}
-        found.append((int(first.split()[1]), headers, body))
-    return found
-
-
-def request(method, path, *lines, body=b"", ending=b"\r\n"):
-    """A request of exactly these header lines (bytes or text)."""
-    lines = [line if isinstance(line, bytes) else line.encode() for line in lines]
-    return ending.join([f"{method} {path} HTTP/1.1".encode(), b"Host: localhost", *lines, b"",
-                        b""]) + body
-
-
-def quick(data):
-    """The status of the only answer."""
-    found = answers(data)
-    assert len(found) == 1, data[:2000]
-    return found[0][0]
 
 
 # --- request smuggling ---
@@ -186,7 +128,6 @@ def test_names_that_look_alike(stack):
 
 # --- slow and oversized ---
 
-
 def lower_timeouts(stack):
     """The same files with the time-outs of a hurry."""
     path = f"{stack.run_dir}/nginx/nginx.conf"
@@ -285,7 +226,8 @@ def test_slow_body(hasty):
 
 def frame(kind, flags, stream, payload):
     """A frame of HTTP/2 (RFC 9113, section 4.1)."""
-    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+    head = len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big")
+    return head + payload
 
 
 def frames(data):
@@ -360,17 +302,6 @@ def test_oversized(hasty, name):
 
 
 # --- what every answer says and does not say ---
-
-
-@contextlib.contextmanager
-def away(path):
-    """A file that is not there for a while."""
-    os.rename(path, path + ".away")
-    try:
-        yield
-    finally:
-        os.rename(path + ".away", path)
-
 
 def kinds(stack):
     """Yields (what, expected status, what came back): an answer of each kind there is."""
@@ -451,7 +382,6 @@ def test_rate_limited_answer(make_stack, database):
 
 # --- who the client is ---
 
-
 def believed_address(cluster, url, stack, forwarded):
     """The address that is stored with an action of a new device."""
     device = new_device()
@@ -492,7 +422,6 @@ def test_forwarded_for_of_another_address(cluster, database, make_stack):
 
 
 # --- secrets ---
-
 
 def test_secrets_are_in_no_log(cluster, database, make_stack):
     """Every way a secret can come in, asked well and badly, at every log level: no log has it."""

@@ -18,10 +18,11 @@ import signal
 
 import pytest
 
-from tests.handlers.test_ledger import ALL_SCOPES, Issuer
 from tests.support.books import BROKEN_BOOKS
 from tests.support.movements import WRONG_HOLDS
 from tests.support.process import HANDLERS, REPOSITORY
+from tests.support.service import ALL_SCOPES
+from tests.support.session_tokens import Issuer
 from tests.support.sessions import Session, new_id, numbered, open_account, query_text
 from tests.support.stack import new_device
 from tests.support.torture import Torture

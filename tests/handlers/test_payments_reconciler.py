@@ -1,5 +1,5 @@
-"""payments-reconciler: what it finds when every notification is lost, an answer never came, a handler
-was killed, or the provider has what we do not know."""
+"""payments-reconciler: what it finds when every notification is lost, an answer never came, a
+handler was killed, or the provider has what we do not know."""
 
 import collections
 import concurrent.futures
@@ -14,38 +14,15 @@ import pytest
 
 from tests.support.fastcgi import Handler
 from tests.support.process import alive, wait_until
-from tests.support.shop import WELCOME, Buyer, Shop
+from tests.support.shop import WELCOME, Buyer, theirs
 
 NAME = "payments-reconciler"
-
-
-@pytest.fixture(scope="module")
-def shop(cluster, template, binaries):
-    """Every notification is lost; the reconciler looks every second."""
-    with Shop(cluster, template, binaries) as made:
-        yield made
-
-
-@pytest.fixture
-def buyer(shop):
-    """Somebody nobody has seen."""
-    made = shop.buyer()
-    yield made
-    shop.provider.faults.set()
-    made.client.close()
+RECONCILED = True  # every notification is lost
 
 
 def credited(shop, buyer, tokens=10):
     """Waits until the tokens are there."""
     shop.wait(lambda: buyer.balance() == WELCOME + tokens, "the payment is credited")
-
-
-def of(shop, buyer):
-    """The provider's payments of a buyer."""
-    user = buyer.user_id()
-    with shop.provider.books.lock:
-        return [payment for payment in shop.provider.books.payments.values()
-                if payment["metadata"].get("user_id") == user]
 
 
 def row(shop, buyer, columns):
@@ -153,7 +130,7 @@ def test_a_creation_without_an_answer_is_repeated(shop, buyer, fault):
     assert buyer.order(key="k").code == "payment_provider_unavailable"
     shop.provider.faults.set()
     shop.wait(lambda: row(shop, buyer, "yookassa_payment_id"), "it is found or asked for again")
-    [made] = of(shop, buyer)
+    [made] = theirs(shop, buyer)
     mine = [entry for entry in shop.posts() if buyer.user_id().encode() in entry["body"]]
     assert len({entry["key"] for entry in mine}) == len({entry["body"] for entry in mine}) == 1
     # One that the provider took, its list may tell of before it is asked again.
@@ -175,14 +152,14 @@ def test_a_handler_that_is_killed_while_it_asks(shop, buyer):
         shop.stack.client(buyer.client.device).post("/api/payments/create", {"package": "small"},
                                                     headers={"Idempotency-Key": "k"})))
     asking.start()
-    shop.wait(lambda: of(shop, buyer), "the provider has it")
+    shop.wait(lambda: theirs(shop, buyer), "the provider has it")
     os.kill(victim, signal.SIGKILL)
     asking.join()
     assert answers[0].status == 502
     shop.provider.faults.set()
     assert row(shop, buyer, "status, yookassa_payment_id") == ("pending", None)
     shop.wait(lambda: row(shop, buyer, "yookassa_payment_id"), "the reconciler finishes it")
-    [made] = of(shop, buyer)
+    [made] = theirs(shop, buyer)
     shop.provider.pay(made["id"])
     credited(shop, buyer)
     assert buyer.buy(key="k").status == "succeeded"
@@ -195,7 +172,7 @@ def test_a_creation_that_is_too_old_is_found_in_the_list(shop, buyer):
     age(shop, buyer, 24)
     posts = len([entry for entry in shop.posts() if buyer.user_id().encode() in entry["body"]])
     shop.provider.faults.set()
-    [made] = of(shop, buyer)
+    [made] = theirs(shop, buyer)
     shop.provider.books.forget_keys()
     shop.look_again()
     shop.list_again()
@@ -215,7 +192,7 @@ def test_a_creation_that_never_happened_is_given_up_and_may_still_show_up(shop, 
     shop.wait(lambda: row(shop, buyer, "status") == "canceled", "it is given up")
     assert row(shop, buyer, "cancellation_reason") == "never_created"
     shop.provider.faults.set()
-    [made] = of(shop, buyer)
+    [made] = theirs(shop, buyer)
     shop.provider.pay(made["id"])
     shop.list_again()
     credited(shop, buyer)
@@ -320,7 +297,7 @@ def test_it_is_killed_and_goes_on(shop, buyer):
 
 
 def test_it_leaves_when_it_is_told(shop, buyer):
-    """Also while the provider stalls it: what is cut off stays leased and is done by the next one."""
+    """Also while the provider stalls it: what is cut off stays leased; the next one does it."""
     payment = buyer.buy()
     shop.provider.faults.set(timeout_before=1)
     with shop.reconciler(YOOKASSA_TIMEOUT_MS="20000") as one:
@@ -413,7 +390,7 @@ def test_a_provider_that_fails_in_every_way(shop):
         time.sleep(0.2)
     tokens = {"99.00": 10, "399.00": 50, "699.00": 100}
     for number, buyer in enumerate(buyers):
-        for payment in of(shop, buyer):
+        for payment in theirs(shop, buyer):
             if payment["status"] == "pending":
                 shop.provider.pay(payment["id"])
             paid[number] += tokens[payment["amount"]["value"]]

@@ -1,4 +1,4 @@
-"""What is held of a person, proven from the catalog: the export has it, an erasure leaves none of it.
+"""What is held of a person, proven from the catalog: the export has it, an erasure leaves none.
 
 Every text column of every table that belongs to a user gets a mark of its own. What docs/
 personal-data.md lists is all that the export may leave out and all that an erasure may leave.

@@ -7,16 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.books import BROKEN_BOOKS
-from tests.support.clerk import Clerk, Issuer, Person
+from tests.support.clerk import Person
 from tests.support.process import wait_until
 from tests.support.stack import Stack, new_device
-
-
-@pytest.fixture(scope="module")
-def clerk():
-    """A Clerk without faults."""
-    with Issuer() as issuer, Clerk(issuer) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +89,7 @@ def test_contract(person, stack, clerk):
 
 
 def test_unknown_device(person, stack, cluster):
-    """A device nobody has seen gets no account and no bonus of its own: it leads to the caller's."""
+    """A device nobody has seen gets no account and no bonus: it leads to the caller's."""
     device = new_device()
     assert person.link(device).data == {"linked": True}
     assert person.link(device).data == {"linked": True}
@@ -116,7 +109,8 @@ def test_automatically_once(person, stack, clerk):
     assert person.request("GET", "/api/tokens").data["balance"] == 10
     assert person.request("GET", "/api/generations").data["total"] == 1
     expected = [(10, "Приветственный бонус"), (5, "Приветственный бонус"),
-                (-5, "Перенос на аккаунт"), (5, "Перенос с устройства"), (-5, "Бонус уже был начислен")]
+                (-5, "Перенос на аккаунт"), (5, "Перенос с устройства"),
+                (-5, "Бонус уже был начислен")]
     for path in ("/api/tokens", "/api/user", "/api/generations", "/api/user/stats"):
         assert person.request("GET", path).status == 200
     got = entries(person.request("GET", "/api/tokens/transactions"))

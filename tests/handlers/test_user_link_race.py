@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from tests.support.books import BROKEN_BOOKS
-from tests.support.clerk import Clerk, Issuer, bearer, new_user
+from tests.support.clerk import bearer, new_user
 from tests.support.stack import Stack, new_device
 
 # A debit as the ledger will have it: guarded, and refused by an account that was linked away.
@@ -36,13 +36,6 @@ BEGIN
     END IF;
 END $$
 """
-
-
-@pytest.fixture(scope="module")
-def clerk():
-    """A Clerk without faults."""
-    with Issuer() as issuer, Clerk(issuer) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

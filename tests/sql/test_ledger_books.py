@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from tests.support.movements import (
-    CAPTURE, LINK, REVERSE, books, entries, hold, post, post_many, status)
+    CAPTURE, LINK, REVERSE, entries, hold, post, post_many, status)
 from tests.support.payment_rows import Payments, call
 from tests.support.postgres import database_name
 from tests.support.sessions import ERASE, Session, new_id, numbered, open_account, query_text
@@ -17,25 +17,6 @@ from tests.support.sessions import ERASE, Session, new_id, numbered, open_accoun
 VERIFY_ENTRIES = 1_000_000
 VERIFY_ACCOUNTS = 10_000
 VERIFY_SECONDS_MAX = 60
-
-
-@pytest.fixture
-def session(cluster, database):
-    """A session of the test's database; the books agree at the end unless the test says not."""
-    with books(cluster, database) as made:
-        yield made
-
-
-@pytest.fixture
-def run(session):
-    """Runs one statement and returns its rows."""
-    return session.run
-
-
-@pytest.fixture
-def user(run):
-    """A new anonymous account with its 5 tokens."""
-    return open_account(run, device_id="device_of_the_ledger_test")
 
 
 # --- who may change the books ---

@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.movements import (
     CAPTURE, POST, WRONG_HOLDS, books, entries, expire, hold, post, post_many, status)
-from tests.support.sessions import ERASE, new_id, open_account, query_text, sessions
+from tests.support.sessions import ERASE, new_id, open_account, query_text
 
 INT_MAX = 2**31 - 1
 FLIGHTS = 150
@@ -56,26 +56,6 @@ BEHIND = """
     WHERE t.closed_at IS NULL
       AND t.updated_at < (SELECT max(e.created_at) FROM token_transactions e
                           WHERE e.user_id = t.user_id)"""
-
-
-@pytest.fixture
-def session(cluster, database):
-    """A session of the test's database; the books agree at the end."""
-    with books(cluster, database) as made:
-        yield made
-
-
-@pytest.fixture
-def run(session):
-    """Runs one statement and returns its rows."""
-    return session.run
-
-
-@pytest.fixture
-def open_session(cluster, database):
-    """Opens further sessions."""
-    with sessions(cluster, database) as made:
-        yield made
 
 
 @pytest.fixture

@@ -4,30 +4,11 @@ import psycopg2
 import pytest
 
 from tests.support.movements import (
-    CAPTURE, HOLD, LINK, RELEASE, REVERSE, WRONG_HOLDS, books, entries, expire, hold, post,
-    post_many, status)
+    CAPTURE, HOLD, LINK, RELEASE, REVERSE, WRONG_HOLDS, entries, expire, hold, post, post_many,
+    status)
 from tests.support.sessions import ERASE, new_id, numbered, open_account, query_text
 
 INT_MAX = 2**31 - 1
-
-
-@pytest.fixture
-def session(cluster, database):
-    """A session of the test's database; the books agree at the end unless the test says not."""
-    with books(cluster, database) as made:
-        yield made
-
-
-@pytest.fixture
-def run(session):
-    """Runs one statement and returns its rows."""
-    return session.run
-
-
-@pytest.fixture
-def user(run):
-    """A new anonymous account with its 5 tokens."""
-    return open_account(run, device_id="device_of_the_ledger_test")
 
 
 # --- ledger_post ---

@@ -7,42 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.movements import (
-    CAPTURE, HOLD, LINK, POST, RELEASE, REVERSE, books, entries, expire, hold, post, status)
+    CAPTURE, HOLD, LINK, POST, RELEASE, REVERSE, entries, expire, hold, post, status)
 from tests.support.process import wait_until
-from tests.support.sessions import (
-    ERASE, at_once, new_id, numbered, open_account, query_text, sessions)
+from tests.support.sessions import ERASE, at_once, new_id, numbered, open_account, query_text
 
 CONNECTIONS = 100
 WRITERS = 16
 STEPS_EACH = 120
 MANY = ("SELECT place, outcome, balance FROM ledger_post_flight(%s::uuid[], %s::uuid[], %s, %s, %s,"
         " %s::bigint[])")
-
-
-@pytest.fixture
-def session(cluster, database):
-    """A session of the test's database; the books agree at the end."""
-    with books(cluster, database) as made:
-        yield made
-
-
-@pytest.fixture
-def run(session):
-    """Runs one statement and returns its rows."""
-    return session.run
-
-
-@pytest.fixture
-def user(run):
-    """A new anonymous account with its 5 tokens."""
-    return open_account(run, device_id="device_of_the_ledger_test")
-
-
-@pytest.fixture
-def open_session(cluster, database):
-    """Opens further sessions."""
-    with sessions(cluster, database) as made:
-        yield made
 
 
 # --- one key ---

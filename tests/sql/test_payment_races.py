@@ -7,28 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg2
 import pytest
 
-from tests.support.movements import LINK, books, status
+from tests.support.movements import LINK, status
 from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import ERASE, Session, new_id, numbered, open_account, query_text, sessions
+from tests.support.sessions import ERASE, Session, new_id, numbered, open_account, query_text
 
 APPLY = ("SELECT outcome, kind FROM payment_apply(%s, %s, %s, 'succeeded', %s, 'RUB', false,"
          " false, NULL, 'method-1', NULL)")
 REFUND = "SELECT outcome, kind FROM refund_apply(%s, %s, %s, %s, %s, 'succeeded', %s, 'RUB')"
 ROUNDS = 150
-
-
-@pytest.fixture
-def run(cluster, database):
-    """Runs one statement and returns its rows; the books agree at the end."""
-    with books(cluster, database) as made:
-        yield made.run
-        assert Payments(made.run).verify() == []
-
-
-@pytest.fixture
-def payments(run):
-    """Short ways to call the statements."""
-    return Payments(run)
 
 
 @pytest.fixture
@@ -41,13 +27,6 @@ def device(run):
 def account(run):
     """A Clerk account with its 10 tokens."""
     return open_account(run, clerk_id="user_of_the_race_test")
-
-
-@pytest.fixture
-def open_session(cluster, database):
-    """Opens further sessions."""
-    with sessions(cluster, database) as made:
-        yield made
 
 
 def link(run, account, device):

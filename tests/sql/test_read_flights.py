@@ -50,8 +50,8 @@ def prepare(cluster, database, handler):
         cluster.query(database, "UPDATE user_tokens SET balance = %s WHERE user_id ="
                       " (SELECT id FROM users WHERE device_id = %s)",
                       (FIRST_BALANCE + number, device))
-    cluster.query(database, ERASE.replace("%s::uuid", "(SELECT id FROM users WHERE device_id = %s)"),
-                  (known[0],))
+    erase_device = ERASE.replace("%s::uuid", "(SELECT id FROM users WHERE device_id = %s)")
+    cluster.query(database, erase_device, (known[0],))
     # The plan is kept while the renewal of a period that is over is tried again.
     cluster.query(database, """
         INSERT INTO subscriptions (user_id, plan, status, current_period_end, payment_method_id)

@@ -5,30 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.support.movements import books, hold, post, status
-from tests.support.payment_rows import Payments, call, provider_id
-from tests.support.sessions import ERASE, at_once, new_id, numbered, open_account, query_text
-
-
-
-@pytest.fixture
-def run(cluster, database):
-    """Runs one statement and returns its rows; the books agree at the end."""
-    with books(cluster, database) as made:
-        yield made.run
-        assert Payments(made.run).verify() == []
-
-
-@pytest.fixture
-def payments(run):
-    """Short ways to call the statements."""
-    return Payments(run)
-
-
-@pytest.fixture
-def user(run):
-    """A new anonymous account with its 5 tokens."""
-    return open_account(run, device_id="device_of_the_refund_test")
+from tests.support.movements import hold, post, status
+from tests.support.payment_rows import call, provider_id
+from tests.support.sessions import ERASE, at_once, new_id, numbered, query_text
 
 
 # --- how much ---

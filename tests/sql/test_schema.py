@@ -15,12 +15,6 @@ from tests.support.schema_print import schema_text
 SCHEMA = os.path.join(REPOSITORY, "sql", "schema.sql")
 
 
-@pytest.fixture
-def init_db(binaries):
-    """The path of the handler that bootstraps."""
-    return os.path.join(binaries, "init-db")
-
-
 def test_the_printed_schema_is_the_one_that_is_made(cluster, template):
     """scripts/print-schema prints it again."""
     with open(SCHEMA, encoding="utf-8") as file:
@@ -60,8 +54,9 @@ LEDGER_KEY = """
 @pytest.mark.parametrize("view, key", [(False, ["id", "user_id"]), (True, ["user_id", "id"])])
 def test_a_ledger_keyed_by_user(cluster, database, init_db, view, key):
     """Its key turns round, unless something of the operator's hangs on it."""
-    cluster.query(database, "ALTER TABLE token_transactions DROP CONSTRAINT token_transactions_pkey,"
-                            " ADD CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id)")
+    cluster.query(database, """
+        ALTER TABLE token_transactions DROP CONSTRAINT token_transactions_pkey,
+            ADD CONSTRAINT token_transactions_pkey PRIMARY KEY (user_id, id)""")
     if view:
         cluster.query(database, "CREATE VIEW spent AS SELECT user_id, id, amount"
                                 " FROM token_transactions GROUP BY user_id, id")

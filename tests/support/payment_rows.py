@@ -60,6 +60,21 @@ class Payments:
                           amount=changes.get("amount", "99.00")) == ("applied", None)
         return payment, provider
 
+    def reach(self, user, state):
+        """A payment in a state, got there by what the provider said: (id, provider's id)."""
+        payment, provider = self.open(user), provider_id()
+        said = {"pending": ["pending"], "waiting_for_capture": ["pending", "waiting_for_capture"],
+                "succeeded": ["succeeded"], "refunded": ["succeeded"], "canceled": ["canceled"]}
+        for word in said.get(state, ()):
+            self.apply(user, payment, word, provider)
+        if state == "refunded":
+            self.refunded(user, payment, provider, "99.00")
+        if state == "never_created":
+            self.age(payment, "49 hours")
+            self.listed("payments")
+            assert call(self.run, "payment_claim_due", 10, 60) == []
+        return payment, provider
+
     def row(self, payment, columns="status"):
         """Columns of the payment's row, a tuple where there are several."""
         rows = self.run(f"SELECT {columns} FROM payments WHERE id = %s", payment)
@@ -93,6 +108,17 @@ class Payments:
         """Lets everything that is looked at be due, as time does."""
         self.run(f"UPDATE {table} SET next_check_at = (now() AT TIME ZONE 'utc')"
                  " - interval '1 second' WHERE next_check_at IS NOT NULL")
+
+    def age(self, payment, interval):
+        """Lets a payment have been opened that long ago, and be due."""
+        self.run("UPDATE payments SET created_at = (now() AT TIME ZONE 'utc') - %s::interval"
+                 " WHERE id = %s", interval, payment)
+        self.due()
+
+    def seconds_ahead(self, payment):
+        """In how many seconds the payment is looked at next."""
+        return float(self.row(
+            payment, "extract(epoch from next_check_at - (now() AT TIME ZONE 'utc'))"))
 
     def listed(self, name, ago="0 hours"):
         """Lets the provider's list have been read to its end for a time that long ago."""

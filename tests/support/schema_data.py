@@ -158,7 +158,8 @@ def _samples_accounts(user):
     everybody = [me, user["device_user_id"], NEW_ID]
     return {
         "account_open": [
-            (NEW_ID, user["identity"], user["clerk_id"], user["device_id"], None, "digest", ADDRESS),
+            (NEW_ID, user["identity"], user["clerk_id"], user["device_id"], None, "digest",
+             ADDRESS),
             (NEW_ID, "device:device_that_is_quite_new_1", None, "device_that_is_quite_new_1", None,
              "digest", ADDRESS),
             (NEW_ID, "device:device_that_was_erased_1", None, "device_that_was_erased_1", None,
@@ -249,15 +250,12 @@ def _samples_movements_and_payments(user):
     }
 
 
-def _samples_others(user):
-    """Those of refunds, service keys, subscriptions, tokens, usage and users."""
+def _samples_refunds_and_subscriptions(user):
+    """Those of refunds, service keys and subscriptions."""
     me = user["id"]
     refund = (me, user["refund_id"], user["paid_id"], "refund-new", user["provider_id"])
     of_me = [(me,)]
     after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
-    times = ("-infinity", "infinity")
-    year = ("2025-02-01", "2025-03-01")
-    everybody = [me, user["device_user_id"], NEW_ID]
     return {
         "renewal_refused": [(me, user["payment_id"]), (me, NEW_ID)],
         "refund_apply": [(*refund, "succeeded", "9.00", "RUB"), (*refund, "pending", "9.00", "RUB"),
@@ -283,6 +281,18 @@ def _samples_others(user):
         "subscription_export": after,
         "subscription_list": [(me, LIMIT)],
         "subscription_locate": [(me, NEW_ID), (user["device_user_id"], NEW_ID)],
+    }
+
+
+def _samples_tokens_and_users(user):
+    """Those of tokens, usage and users."""
+    me = user["id"]
+    of_me = [(me,)]
+    after = [(me, FIRST_ID, LIMIT), (me, "7fffffff-0000-0000-0000-000000000000", LIMIT)]
+    times = ("-infinity", "infinity")
+    year = ("2025-02-01", "2025-03-01")
+    everybody = [me, user["device_user_id"], NEW_ID]
+    return {
         "token_claim_bonus": [(me, NEW_ID, None), (me, NEW_ID, HASH)],
         "token_claim_bonus_flight": [(
             array(everybody), array([NEW_ID] * 3), array([HASH, 0, HASH]))],
@@ -320,7 +330,7 @@ def samples(user):
     and paid_id and provider_id of its payment, and device_user_id, the account of a device to link.
     """
     return {**_samples_accounts(user), **_samples_movements_and_payments(user),
-            **_samples_others(user)}
+            **_samples_refunds_and_subscriptions(user), **_samples_tokens_and_users(user)}
 
 
 def array(values):

@@ -19,6 +19,9 @@ import psycopg2
 from tests.support.process import REPOSITORY, wait_until
 
 
+DEVICE = "device_of_the_test"
+
+
 def new_id():
     """An operation id."""
     return str(uuid.uuid4())

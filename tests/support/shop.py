@@ -29,6 +29,16 @@ BACK = "https://app.example/paid"
 WELCOME = 5
 HOUR = datetime.timedelta(hours=1)
 
+# Faults of the provider (tests/support/yookassa.py) by what has happened there.
+NOTHING_HAPPENED = ("error_500_before", "timeout_before", "cut_before")
+IT_HAPPENED = ("error_500_after", "timeout_after", "cut_after")
+
+# What our webhook answers.
+RECEIVED = {"received": True}
+KNOWN = {"received": True, "alreadyProcessed": True}
+EVENTS = ("payment.succeeded", "payment.waiting_for_capture", "payment.canceled",
+          "refund.succeeded")
+
 
 def row_id(public_id):
     """The id of its row: the second half of a public id."""
@@ -221,3 +231,28 @@ class Shop:
 
     def __exit__(self, *_):
         self.close()
+
+
+def ours(shop, buyer):
+    """The rows of a buyer's payments: (status, provider id), oldest first."""
+    return shop.query("SELECT status, yookassa_payment_id FROM payments WHERE user_id = %s"
+                      " ORDER BY created_at", (buyer.user_id(),))
+
+
+def theirs(shop, buyer):
+    """The payments the provider has of a buyer."""
+    user = buyer.user_id()
+    with shop.provider.books.lock:
+        return [payment for payment in shop.provider.books.payments.values()
+                if payment["metadata"].get("user_id") == user]
+
+
+def alone(shop, make_handler, **environment):
+    """create(**body) on a payments handler with other settings, past nginx."""
+    handler = make_handler("payments", POSTGRES_URL=shop.url, **{**shop.environment, **environment})
+    device = shop.stack.client().device
+
+    def create(**body):
+        return handler.request("POST", "/api/payments/create", device=device,
+                               body={"package": "small", **body})
+    return create
