@@ -8,6 +8,7 @@
 -- column of the ledger is no change of an entry.
 DROP TRIGGER IF EXISTS trigger_initialize_new_user ON users;
 DROP TRIGGER IF EXISTS trigger_token_transactions_append_only ON token_transactions;
+DROP TRIGGER IF EXISTS trigger_token_transactions_no_truncate ON token_transactions;
 
 -- The one table of the original whose times have a zone; they keep it where a view reads them.
 DO $$
