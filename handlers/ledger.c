@@ -8,6 +8,8 @@
 #include "endpoint/handler.h"
 #include "endpoint/hold_json.h"
 #include "endpoint/idempotency.h"
+#include "endpoint/ledger_batch.h"
+#include "endpoint/ledger_form.h"
 #include "http/page.h"
 #include "observe/log.h"
 #include "services/hold_service.h"
@@ -15,49 +17,6 @@
 #include "services/payment_service.h"
 #include "services/user_service.h"
 #include "services/token_service.h"
-
-static enum error read_order(const struct body *body, struct response *response,
-                             struct ledger_order *ret_order)
-{
-    static const struct body_text_rule USER = {.name = "userId", .required = true, .bytes_max = 36};
-    static const struct body_text_rule DESCRIPTION = {
-        .name = "description",
-        .bytes_max = 4 * DESCRIPTION_CHARACTERS_MAX,
-        .characters_max = DESCRIPTION_CHARACTERS_MAX,
-    };
-    static const struct body_int_rule AMOUNT = {
-        .name = "amount", .required = true, .least = 1, .most = INT32_MAX};
-    struct text user;
-    int64_t amount = 0;
-    enum error err = body_text(body, &USER, &user);
-    if (!err && !uuid_parse(user, &ret_order->user_id))
-        err = response_invalid(response, ERROR_INVALID_FIELD, "userId", "expected a uuid");
-    if (!err)
-        err = body_int(body, &AMOUNT, &amount, NULL);
-    if (!err)
-        err = body_text(body, &DESCRIPTION, &ret_order->description);
-    ret_order->amount = (int32_t)amount;
-    return err;
-}
-
-/* A grant's type; a spend is always a generation. */
-static enum error read_kind(const struct body *body, bool grant, struct ledger_order *order)
-{
-    static const struct body_text_rule TYPE = {
-        .name = "type", .required = true, .bytes_max = 16, .choices = "purchase,bonus,refund"};
-    if (grant)
-        return body_text(body, &TYPE, &order->type);
-    order->type = TEXT_LITERAL("generation");
-    order->amount = -order->amount;
-    return ERROR_OK;
-}
-
-static void write_transaction_id(struct json_writer *json, const struct ledger_answer *answer)
-{
-    char id[PUBLIC_ID_SIZE];
-    public_id_format(&answer->user_id, &answer->entry_id, id);
-    json_member_string(json, "transactionId", id);
-}
 
 static enum error answer_movement(struct response *response, int status, enum error err,
                                   const struct ledger_answer *answer)
@@ -70,7 +29,7 @@ static enum error answer_movement(struct response *response, int status, enum er
         return err;
     idempotency_replayed(response, answer->replayed);
     struct json_writer *json = response_data(response, status);
-    write_transaction_id(json, answer);
+    ledger_form_transaction_id(json, answer);
     json_member_int(json, "balance", answer->balance);
     response_data_end(response);
     return ERROR_OK;
@@ -117,9 +76,9 @@ static void post(struct call *call, bool grant)
     }
     *posting = (struct posting){
         .task.run = finish_posting, .call = call, .post = {.done = posted, .context = posting}};
-    enum error err = read_order(call->body, call->response, &posting->order);
+    enum error err = ledger_form_order(call->body, call->response, &posting->order);
     if (!err)
-        err = read_kind(call->body, grant, &posting->order);
+        err = ledger_form_kind(call->body, grant, &posting->order);
     if (!err)
         err = ledger_service_post_start(call->app, &posting->order, &call->key, &posting->post);
     if (err)
@@ -156,7 +115,7 @@ static enum error create_hold(struct call *call)
     struct ledger_hold_order order = {.ttl_seconds = 0};
     struct ledger_hold hold = {.balance = 0};
     int64_t ttl = 0;
-    enum error err = read_order(call->body, call->response, &order.order);
+    enum error err = ledger_form_order(call->body, call->response, &order.order);
     if (!err)
         err = body_int(call->body, &TTL, &ttl, NULL);
     order.ttl_seconds = (int32_t)ttl;
@@ -265,119 +224,6 @@ static enum error reverse(struct call *call)
     const struct row_key entry = key_of_path(call);
     enum error err = ledger_service_reverse(call->app, &entry, &call->key, &answer);
     return answer_movement(call->response, 201, err, &answer);
-}
-
-/* One operation of a batch. What is wrong with it is its own result. */
-struct batch_item {
-    struct text operation_id; /* absent when it could not be read */
-    struct response problems; /* where its field errors are described */
-    struct body *body;        /* owned; the texts of the order are borrowed from it */
-    bool ready;               /* read without an error, and in the flight */
-    enum error err;
-    size_t place; /* in the flight */
-};
-
-/* All of them, with what is sent to the database of those that could be read. */
-struct batch {
-    struct batch_item *items;
-    struct ledger_item *flight;
-    size_t count;
-};
-
-static enum error read_item(const struct call *call, struct batch_item *item,
-                            struct ledger_item *ret_item)
-{
-    static const struct body_text_rule OPERATION = {
-        .name = "operationId", .required = true, .bytes_max = IDEMPOTENCY_KEY_BYTES_MAX};
-    static const struct body_text_rule KIND = {
-        .name = "kind", .required = true, .bytes_max = 8, .choices = "spend,grant"};
-    struct text kind;
-    enum error err = body_text(item->body, &OPERATION, &item->operation_id);
-    if (!err)
-        err = body_text(item->body, &KIND, &kind);
-    if (!err)
-        err = read_order(item->body, &item->problems, &ret_item->order);
-    if (err)
-        return err;
-    bool granting = text_equal(kind, TEXT_LITERAL("grant"));
-    if (!service_key_service_allows(&call->service,
-                                    granting ? SERVICE_SCOPE_GRANT : SERVICE_SCOPE_SPEND))
-        return ERROR_FORBIDDEN;
-    err = read_kind(item->body, granting, &ret_item->order);
-    if (err)
-        return err;
-    return idempotency_for_operation(call, item->operation_id, item->body, &ret_item->key);
-}
-
-static void write_item(struct json_writer *json, const struct batch_item *item,
-                       const struct ledger_item *settled)
-{
-    enum error err = item->ready ? settled->err : item->err;
-    const struct error_info *info = error_describe(err);
-    json_begin_object(json);
-    json_member_text(json, "operationId", item->operation_id);
-    json_member_int(json, "status", err ? info->status : 201);
-    if (!err)
-        write_transaction_id(json, &settled->answer);
-    if (!err || err == ERROR_INSUFFICIENT_TOKENS)
-        json_member_int(json, "balance", settled->answer.balance);
-    if (err)
-        json_member_string(json, "code", info->code);
-    if (err && item->problems.field[0])
-        json_member_string(json, "field", item->problems.field);
-    json_end_object(json);
-}
-
-static void write_batch(struct response *response, const struct batch *batch)
-{
-    struct json_writer *json = response_data(response, 200);
-    json_key(json, "results");
-    json_begin_array(json);
-    for (size_t i = 0; i < batch->count; i++)
-        write_item(json, &batch->items[i], &batch->flight[batch->items[i].place]);
-    json_end_array(json);
-    response_data_end(response);
-}
-
-static enum error run_batch(const struct call *call, struct batch *batch)
-{
-    size_t flying = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct batch_item *item = &batch->items[i];
-        const struct body_element element = {.array = "operations", .index = i};
-        item->err = body_array_object(call->body, &element, &item->problems, &item->body);
-        if (!item->err)
-            item->err = read_item(call, item, &batch->flight[flying]);
-        /* Nothing was done yet: better all of it again than some without a name. */
-        if (item->err == ERROR_NO_MEMORY)
-            return ERROR_NO_MEMORY;
-        item->ready = !item->err;
-        item->place = item->ready ? flying++ : 0;
-    }
-    return flying > 0 ? ledger_service_post_many(call->app, batch->flight, flying) : ERROR_OK;
-}
-
-static enum error post_batch(struct call *call)
-{
-    struct batch batch = {.count = 0};
-    enum error err = body_array(call->body, "operations", &batch.count);
-    if (!err && batch.count == 0)
-        err = response_invalid(call->response, ERROR_INVALID_FIELD, "operations",
-                               "expected 1 to 1000 operations");
-    if (!err && batch.count > BATCH_OPERATIONS_MAX)
-        err = ERROR_BATCH_TOO_LARGE;
-    if (err)
-        return err;
-    batch.items = calloc(batch.count, sizeof(*batch.items));
-    batch.flight = calloc(batch.count, sizeof(*batch.flight));
-    err = batch.items && batch.flight ? run_batch(call, &batch) : ERROR_NO_MEMORY;
-    if (!err)
-        write_batch(call->response, &batch);
-    for (size_t i = 0; batch.items && i < batch.count; i++)
-        body_free(batch.items[i].body);
-    free(batch.items);
-    free(batch.flight);
-    return err;
 }
 
 static enum error read_at(const struct call *call, int64_t *ret_at, bool *ret_there)
@@ -507,7 +353,7 @@ int main(int argc, char **argv)
         {"POST", "/api/ledger/transactions/{id}/reverse", .access = ACCESS_SERVICE_REVERSE,
          .idempotent = true, .id = ROUTE_ID_PUBLIC, .run = reverse},
         {"POST", "/api/ledger/batch", .access = ACCESS_SERVICE_SPEND, .idempotent = true,
-         .body = true, .body_max = BATCH_BODY_BYTES_MAX, .run = post_batch},
+         .body = true, .body_max = BATCH_BODY_BYTES_MAX, .run = ledger_batch_post},
         {"GET", "/api/ledger/users/{id}", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
          .run = get_account},
         {"GET", "/api/ledger/users/{id}/holds", .access = ACCESS_SERVICE_READ, .id = ROUTE_ID_USER,
