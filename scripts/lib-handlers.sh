@@ -83,9 +83,14 @@ write_handler_environment() {
     mv "$STATE_DIR/handlers.env.new" "$RUN_DIR/handlers.env"
 }
 
-# state_of HANDLER: ready, starting, waiting, misconfigured, or nothing when it is not known.
-state_of() {
-    control status 2>/dev/null | sed -n "s/^$1 .*state=\([a-z]*\).*/\1/p"
+# read_states: fills STATES by handler: ready, starting, waiting or misconfigured; none when unknown.
+read_states() {
+    local name rest
+    declare -gA STATES=()
+    while read -r name rest; do
+        [[ $rest =~ (^| )state=([a-z]+) ]] && STATES[$name]=${BASH_REMATCH[2]}
+    done < <(control status 2>/dev/null)
+    return 0
 }
 
 start_supervisor() {
@@ -107,8 +112,9 @@ start_supervisor() {
 
 upgrade_handlers() {
     local name answer
+    read_states
     for name in "${HANDLERS[@]}"; do
-        [ -n "$(state_of "$name")" ] && continue
+        [ -z "${STATES[$name]-}" ] || continue
         step "adding the handler $name"
         answer=$(control start "$name") || fail "$RUN_DIR/logs/supervisor.log" "$name: $answer"
     done
@@ -125,20 +131,22 @@ upgrade_handlers() {
 }
 
 start_handlers() {
-    local name state end
+    local name end
     if running_pid supervisor >/dev/null; then
         upgrade_handlers
     else
         start_supervisor
     fi
     end=$(($(now_ms) + 20000))
+    read_states
     for name in "${HANDLERS[@]}"; do
-        while state=$(state_of "$name") && [ "$state" != ready ]; do
-            [ "$state" != misconfigured ] ||
+        while [ "${STATES[$name]-}" != ready ]; do
+            [ "${STATES[$name]-}" != misconfigured ] ||
                 fail "$RUN_DIR/logs/$name.log" "$name refuses its configuration"
-            [ "$(now_ms)" -lt "$end" ] ||
-                fail "$RUN_DIR/logs/$name.log" "$name is not ready after 20 s (${state:-unknown})"
+            [ "$(now_ms)" -lt "$end" ] || fail "$RUN_DIR/logs/$name.log" \
+                "$name is not ready after 20 s (${STATES[$name]:-unknown})"
             sleep 0.05
+            read_states
         done
     done
 }

@@ -83,7 +83,7 @@ render_nginx() {
         [ -e "$REPOSITORY/nginx/routes/${file##*/}" ] || rm "$file"
     done
     for file in "$REPOSITORY"/nginx/routes/*.conf; do
-        HANDLER=$(basename "$file" .conf)
+        HANDLER=${file##*/} HANDLER=${HANDLER%.conf}
         sed "s|@HANDLER@|$HANDLER|g" "$REPOSITORY/nginx/upstream.conf"
     done | render upstreams.conf
     listen_lines "$HTTP_PORT" '' | render listen-http.conf

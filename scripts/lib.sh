@@ -120,7 +120,7 @@ load_instance() {
 # Takes the place of this shell, as the unprivileged user and in a folder that user can enter.
 exec_as_run_user() {
     cd /
-    if [ "$(id -u)" -eq 0 ] && [ "$RUN_USER" != root ]; then
+    if [ "$EUID" -eq 0 ] && [ "$RUN_USER" != root ]; then
         exec setpriv --reuid "$RUN_USER" --regid "$(id -g "$RUN_USER")" --init-groups -- "$@" 9>&-
     fi
     exec "$@" 9>&-
@@ -130,7 +130,7 @@ exec_as_run_user() {
 # (PGPORT, LC_ALL, secrets of other programs) must not change what an instance becomes.
 as_run_user() {
     local home=~
-    [ "$(id -u)" -ne 0 ] || home=/nonexistent
+    [ "$EUID" -ne 0 ] || home=/nonexistent
     (exec_as_run_user env -i PATH="$PATH" HOME="$home" LC_ALL=C.UTF-8 "$@")
 }
 
