@@ -31,8 +31,7 @@ install_binaries() {
     local name version
     for name in supervisor service-key "${HANDLERS[@]}"; do
         cmp -s "$BIN_SOURCE/$name" "$RUN_DIR/bin/$name" && continue
-        cp "$BIN_SOURCE/$name" "$RUN_DIR/bin/$name.new"
-        chmod 755 "$RUN_DIR/bin/$name.new"
+        install -m 755 "$BIN_SOURCE/$name" "$RUN_DIR/bin/$name.new"
         [ ! -e "$RUN_DIR/bin/$name" ] || ln -f "$RUN_DIR/bin/$name" "$RUN_DIR/bin/$name.old"
         mv "$RUN_DIR/bin/$name.new" "$RUN_DIR/bin/$name"
         # A tool does not run, so there is nothing to restart.
@@ -83,7 +82,7 @@ write_handler_environment() {
     mv "$STATE_DIR/handlers.env.new" "$RUN_DIR/handlers.env"
 }
 
-# read_states: fills STATES by handler: ready, starting, waiting or misconfigured; none when unknown.
+# read_states: fills STATES by handler: ready, starting, waiting or misconfigured; none if unknown.
 read_states() {
     local name rest
     declare -gA STATES=()

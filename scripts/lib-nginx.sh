@@ -51,13 +51,17 @@ listen_lines() { # listen_lines PORT OPTIONS
 
 # render FILE: standard input, the names between @ signs replaced, becomes nginx/FILE.
 render() {
-    local suffix=":$HTTPS_PORT"
+    local suffix=":$HTTPS_PORT" text
     [ "$HTTPS_PORT" != 443 ] || suffix=
-    sed -e "s|@RUN@|$RUN_DIR|g" -e "s|@WORKERS@|$NGINX_WORKERS|g" -e "s|@HANDLER@|${HANDLER-}|g" \
-        -e "s|@EDGE_RATE@|$EDGE_RATE|g" -e "s|@EDGE_BURST@|$EDGE_BURST|g" \
-        -e "s|@EDGE_CONNECTIONS@|$EDGE_CONNECTIONS|g" -e "s|@HTTPS_SUFFIX@|$suffix|g" \
-        -e "s|@GENERATION@|${GENERATION-}|g" >"$RUN_DIR/nginx/$1.new"
-    mv "$RUN_DIR/nginx/$1.new" "$RUN_DIR/nginx/$1"
+    text=$(cat)
+    text=${text//@RUN@/"$RUN_DIR"}
+    text=${text//@WORKERS@/"$NGINX_WORKERS"}
+    text=${text//@HANDLER@/"${HANDLER-}"}
+    text=${text//@EDGE_RATE@/"$EDGE_RATE"}
+    text=${text//@EDGE_BURST@/"$EDGE_BURST"}
+    text=${text//@EDGE_CONNECTIONS@/"$EDGE_CONNECTIONS"}
+    text=${text//@HTTPS_SUFFIX@/"$suffix"}
+    printf '%s\n' "${text//@GENERATION@/"${GENERATION-}"}" >"$RUN_DIR/nginx/$1"
 }
 
 # The origins that get CORS headers, compared byte by byte as the handlers do (common/http/cors.c).
@@ -72,7 +76,8 @@ cors_map() {
 }
 
 render_nginx() {
-    local file proxy network HANDLER GENERATION
+    local file proxy network upstream HANDLER GENERATION
+    upstream=$(<"$REPOSITORY/nginx/upstream.conf")
     for file in nginx tls headers error-headers errors fastcgi generation; do
         render "$file.conf" <"$REPOSITORY/nginx/$file.conf"
     done
@@ -84,7 +89,7 @@ render_nginx() {
     done
     for file in "$REPOSITORY"/nginx/routes/*.conf; do
         HANDLER=${file##*/} HANDLER=${HANDLER%.conf}
-        sed "s|@HANDLER@|$HANDLER|g" "$REPOSITORY/nginx/upstream.conf"
+        printf '%s\n' "${upstream//@HANDLER@/"$HANDLER"}"
     done | render upstreams.conf
     listen_lines "$HTTP_PORT" '' | render listen-http.conf
     listen_lines "$HTTPS_PORT" 'ssl http2' | render listen-https.conf
@@ -122,8 +127,8 @@ nginx_command() {
     # Below 1024 only root may bind; the run user gets that one right and nothing else of root.
     local rights=()
     if [ "$(id -u)" -eq 0 ] && { [ "$HTTPS_PORT" -lt 1024 ] || [ "$HTTP_PORT" -lt 1024 ]; }; then
-        rights=(setpriv --reuid "$RUN_USER" --regid "$(id -g "$RUN_USER")" --init-groups
-            --inh-caps=+net_bind_service --ambient-caps=+net_bind_service --)
+        rights=(setpriv --reuid "$RUN_USER" --regid "$RUN_USER_GROUP"
+            --init-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service --)
         (cd / && "${rights[@]}" env -i PATH="$PATH" nginx -p "$RUN_DIR" \
             -c "$RUN_DIR/nginx/nginx.conf" -e "$RUN_DIR/logs/nginx-error.log" "$@" 9>&-)
         return

@@ -50,13 +50,19 @@ on_exit() {
 
 # PostgreSQL refuses root, and nothing else needs it.
 prepare_run_user() {
-    RUN_USER=$(id -un)
-    [ "$(id -u)" -eq 0 ] || return 0
-    RUN_USER=dreamlens
-    id "$RUN_USER" >/dev/null 2>&1 && return
-    step "making the system user $RUN_USER"
+    local name
+    name=$(id -un)
+    if [ "$EUID" -eq 0 ]; then
+        name=dreamlens
+        id "$name" >/dev/null 2>&1 || make_run_user "$name"
+    fi
+    settle_run_user "$name"
+}
+
+make_run_user() { # make_run_user NAME
+    step "making the system user $1"
     useradd --system --user-group --home-dir /nonexistent --no-create-home \
-        --shell /usr/sbin/nologin "$RUN_USER" || die "cannot make the system user $RUN_USER"
+        --shell /usr/sbin/nologin "$1" || die "cannot make the system user $1"
 }
 
 prepare_folders() {
@@ -75,8 +81,8 @@ prepare_folders() {
     owner=$RUN_USER:$(id -gn "$RUN_USER")
     for name in run logs tls temp postgres; do
         [ -d "$RUN_DIR/$name" ] || mkdir "$RUN_DIR/$name"
-        [ "$(id -u)" -ne 0 ] || chown -h "$owner" "$RUN_DIR/$name"
     done
+    [ "$EUID" -ne 0 ] || chown -h "$owner" "$RUN_DIR"/{run,logs,tls,temp,postgres}
     [ "$(id -u)" -ne 0 ] || chgrp "$(id -gn "$RUN_USER")" "$RUN_DIR"
     ln -sfn run/sockets "$RUN_DIR/sockets"
     [ "$RUN_DIR" != "$STATE_DIR" ] || return 0

@@ -113,15 +113,22 @@ load_instance() {
     [ -r "$STATE_DIR/instance" ] ||
         die "$STATE_DIR: made by another user; expected $(stat -c %U "$STATE_DIR/instance") or root"
     RUN_DIR=$(instance_get RUN_DIR)
-    RUN_USER=$(instance_get RUN_USER)
+    settle_run_user "$(instance_get RUN_USER)"
     [ -d "$RUN_DIR" ] || die "$STATE_DIR: its state folder $RUN_DIR is gone; scripts/down --purge"
+}
+
+# settle_run_user NAME: sets RUN_USER, and RUN_USER_GROUP, the number of its group.
+settle_run_user() {
+    RUN_USER=$1
+    RUN_USER_GROUP=$(id -g "$RUN_USER") || die "the user $RUN_USER is gone"
 }
 
 # Takes the place of this shell, as the unprivileged user and in a folder that user can enter.
 exec_as_run_user() {
     cd /
     if [ "$EUID" -eq 0 ] && [ "$RUN_USER" != root ]; then
-        exec setpriv --reuid "$RUN_USER" --regid "$(id -g "$RUN_USER")" --init-groups -- "$@" 9>&-
+        exec setpriv --reuid "$RUN_USER" --regid "$RUN_USER_GROUP" \
+            --init-groups -- "$@" 9>&-
     fi
     exec "$@" 9>&-
 }

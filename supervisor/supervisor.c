@@ -200,7 +200,7 @@ int supervisor_run(struct supervisor *supervisor, char **names, size_t name_coun
                 names[i]);
         program_set_stop(programs, clock_monotonic_ms());
     }
-    /* Last, so that whoever reaches the control socket finds every program known. */
+    /* Last, so that who reaches the control socket finds every program known. */
     if (!programs->stopping) {
         supervisor->control_fd =
             own_socket(programs->folders.state, "supervisor.sock", SOCK_STREAM);

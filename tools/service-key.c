@@ -22,7 +22,7 @@ static int report(enum error err, const char *hint)
 
 static int create(struct app *app, const char *name, const char *scopes)
 {
-    char key[44];
+    char key[SERVICE_KEY_SIZE];
     enum error err = service_key_service_create(app, text_from(name), text_from(scopes), key);
     if (err == ERROR_CONFLICT)
         return report(err, "a key of this name exists; revoked names are not used again");

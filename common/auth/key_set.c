@@ -15,7 +15,7 @@
 #include "base/limits.h"
 
 /*
- * libcrypto and json-c do not tell a lack of memory from a bad key or signature, and whoever is
+ * libcrypto and json-c do not tell a lack of memory from a bad key or signature, and who is
  * told of the latter is signed out. So errno is cleared before and looked at after; free keeps it.
  */
 static bool memory_ran_out(void)

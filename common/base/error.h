@@ -100,6 +100,9 @@
       "The provider may not save how it is paid; send renews false to buy one month") \
     X(PAYMENT_NOT_PAID, 409, "payment_not_paid", "Платёж не оплачен", \
       "The payment was not paid", "Only a payment that succeeded can be refunded") \
+    X(PAYMENT_NOT_OURS, 422, "payment_not_ours", "Платёж прошёл через другую систему", \
+      "The payment was made through another provider", \
+      "It was adopted; its money goes back where it was paid") \
     X(REFUND_EXCEEDS_PAYMENT, 422, "refund_exceeds_payment", \
       "Сумма возврата больше платежа", "The refund exceeds the payment", \
       "Refunds together are at most what was paid") \

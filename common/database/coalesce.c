@@ -21,8 +21,8 @@ struct listener {
 };
 
 /*
- * Items that travel together, on the queue until whoever leads takes them off: the first thread
- * that waits for one of them, or else the thread that led the flight before. Freed by whoever
+ * Items that travel together, on the queue until the leader takes them off: the first thread
+ * that waits for one of them, or else the thread that led the flight before. Freed by who
  * leaves it last. The two marks are futexes: on a condition variable every waiter of a flight would
  * wake up only to wait for the mutex, one after the other.
  */
@@ -89,7 +89,7 @@ void coalescer_free(struct coalescer *coalescer)
 
 /*
  * With the lock held: the slot a flight may leave in, or NULL. Two small flights cost more than one
- * that is twice as large, so whoever comes while a large one is out waits for it; but not for one
+ * that is twice as large, so who comes while a large one is out waits for it; but not for one
  * that waits itself, for a row that somebody holds.
  */
 static struct slot *open_slot(struct coalescer *coalescer)

@@ -205,7 +205,7 @@ static void collect(struct connection *connection, int64_t deadline_ms, struct r
         PQclear(reply->result);
         reply->result = result;
     }
-    /* Unconfirmed is as good as no answer: whoever asked finds out by repeating it. */
+    /* Unconfirmed is as good as no answer: the caller finds out by repeating it. */
     if (PQstatus(connection->pg) != CONNECTION_OK || connection->unconfirmed)
         connection->broken = true;
     reply->ok = !failed && !connection->broken && reply->result;

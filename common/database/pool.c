@@ -83,7 +83,7 @@ enum error pool_acquire(struct pool *pool, int64_t deadline_ms, struct connectio
                         char ret_problem[static 256])
 {
     struct connection *connection;
-    blocking_begin(); /* whoever acquires a connection waits for answers on it */
+    blocking_begin(); /* who acquires a connection waits for answers on it */
     pthread_mutex_lock(&pool->lock);
     bool placed = take_place(pool, deadline_ms, &connection);
     uint64_t epoch = pool->epoch;

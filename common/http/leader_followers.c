@@ -29,7 +29,8 @@ struct leader_followers {
     bool stopping;
     int running; /* tasks */
     int started;
-    atomic_bool short_handed; /* tasks wait, and nobody is there but for whoever has the loop */
+    atomic_bool
+        short_handed; /* tasks wait, and nobody is there but for the one that has the loop */
     pthread_t threads[];
 };
 
@@ -126,7 +127,7 @@ static void idle(struct leader_followers *set)
 /*
  * With the lock held: somebody looks after the loop or the tasks, an idle thread or a new one,
  * unless one is coming that calls the next. When there is none to be had, the first that is done
- * does, or whoever has the loop.
+ * does, or the one that has the loop.
  */
 static void call(struct leader_followers *set)
 {

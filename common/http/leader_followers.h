@@ -32,9 +32,10 @@ bool leader_followers_has_loop(void);
 
 /*
  * Said by a loop that served what there was without waiting for anything. Until it gives the loop
- * up, the calling thread no longer preempts whoever wakes it (SCHED_BATCH, sched(7)): nginx goes on
- * to send what it has read of other connections, and the loop gets all of it at once. Does nothing
- * without the loop, where the process was given another policy, or where the system refuses.
+ * up, the calling thread no longer preempts the one that wakes it (SCHED_BATCH, sched(7)): nginx
+ * goes on to send what it has read of other connections, and the loop gets all of it at once. Does
+ * nothing without the loop, where the process was given another policy, or where the system
+ * refuses.
  */
 void leader_followers_batch(void);
 

@@ -24,7 +24,7 @@ struct response {
     struct buffer headers; /* whole lines, "Name: value\r\n" */
     struct buffer body;
     struct json_writer json;
-    /* WWW-Authenticate of a 401: a constant, or NULL when whoever asks cannot be somebody else. */
+    /* WWW-Authenticate of a 401: a constant, or NULL when the caller cannot be somebody else. */
     const char *challenge;
     bool streaming;    /* the header went out; body is a window of what follows */
     bool write_failed; /* the client or nginx is gone */

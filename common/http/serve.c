@@ -49,7 +49,7 @@ struct serve {
     atomic_int busy;        /* requests being served */
     atomic_bool draining;
 
-    /* Of whoever has the loop. */
+    /* Of the thread that has the loop. */
     struct epoll_event events[EVENTS_MAX];
     int event_count;
     int event_next;
@@ -102,7 +102,7 @@ static void accept_connection(struct serve *serve)
     /* Another process was first, or descriptors are out: they come back by closing. */
     if (fd < 0 && !draining && (cause == EMFILE || cause == ENFILE))
         clock_sleep_ms(NOTHING_LEFT_PAUSE_MS);
-    /* Watched again, for whoever is next. Not while draining: then it is watched no more. */
+    /* Watched again, for the next thread. Not while draining: then it is watched no more. */
     watch(serve, EPOLL_CTL_MOD, serve->options->listen_fd, EPOLLIN | EPOLLONESHOT);
     if (fd < 0) {
         atomic_fetch_sub(&serve->connections, 1);

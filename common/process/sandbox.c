@@ -69,7 +69,7 @@ static void allow_reading(int ruleset, const char *path)
         return;
     if (fstat(rule.parent_fd, &status) == 0 && S_ISDIR(status.st_mode))
         rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
-    /* What cannot be allowed stays forbidden, and whoever needs it says so. */
+    /* What cannot be allowed stays forbidden, and the code that needs it says so. */
     (void)syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
     close(rule.parent_fd);
 }

@@ -1,5 +1,5 @@
 /*
- * What a handler gives up before it serves: whoever takes a handler over through a request finds a
+ * What a handler gives up before it serves: one who takes a handler over through a request finds a
  * process that can talk to its database and to nothing else of the host.
  *
  * Four things, each as far as the kernel has it (docs/security.md says what each one stops):

@@ -11,8 +11,10 @@
 #include "services/account_service.h"
 
 /*
- * Links now. device: of kind IDENTITY_DEVICE. ret_moved: whether this call moved anything (false
- * when it was linked to this account before). ERROR_DEVICE_ALREADY_LINKED: to another account.
+ * Links now. account: of a Clerk identity; its user_id is another one afterwards when it was linked
+ * meanwhile. device: of kind IDENTITY_DEVICE. ret_moved: whether this call moved anything (false
+ * when it was linked to this account before). ERROR_DEVICE_ALREADY_LINKED: to another account; else
+ * those of the database layer.
  */
 enum error link_service_link(struct app *app, struct account *account,
                              const struct identity *device, bool *ret_moved) MUST_CHECK;

@@ -7,6 +7,12 @@
 
 enum { MICROSECONDS = 1000000 };
 
+bool payment_rules_is_ours(const struct payment *payment)
+{
+    return !text_equal(payment->currency, TEXT_LITERAL("XTR")) &&
+           !text_starts_nocase(payment->provider_id, "telegram_stars_");
+}
+
 enum error payment_rules_refund_amount(const struct payment *payment, struct text wanted,
                                        struct money *ret_amount)
 {

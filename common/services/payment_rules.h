@@ -16,6 +16,12 @@
 #include "services/settlement_service.h"
 
 /*
+ * Whether YooKassa knows the payment. Adopted ones in Telegram's stars it does not: their currency
+ * is XTR, or their id one of the original's making (sql/migrations/0003_adoption.sql).
+ */
+bool payment_rules_is_ours(const struct payment *payment);
+
+/*
  * How much a refund gives back: wanted (a decimal, absent for all that is left of the payment).
  * When nothing is left, all of the payment: a repetition of its last refund asks for the same
  * amount as that did, and anything else is refused as too much.

@@ -181,6 +181,8 @@ enum error refund_service_create(struct app *app, const struct refund_order *ord
         err = ERROR_NOT_FOUND;
     if (!err && list.items[0].provider_id.len == 0)
         err = ERROR_PAYMENT_NOT_PAID;
+    if (!err && !payment_rules_is_ours(&list.items[0]))
+        err = ERROR_PAYMENT_NOT_OURS;
     if (!err) {
         request.payment = &list.items[0];
         err = payment_rules_refund_amount(request.payment, order->amount, &request.amount);

@@ -1,6 +1,6 @@
 /*
- * Refunds by the operator: money back to whoever paid, tokens back from the balance. Thread-safe;
- * as with payments, our row comes first.
+ * Refunds by the operator: money back to the one who paid, tokens back from the balance.
+ * Thread-safe; as with payments, our row comes first.
  */
 #pragma once
 
@@ -33,10 +33,10 @@ struct refund_answer {
 
 /*
  * ERROR_PAYMENTS_NOT_CONFIGURED, ERROR_NOT_FOUND (no such payment), ERROR_PAYMENT_NOT_PAID,
- * ERROR_REFUND_EXCEEDS_PAYMENT, ERROR_INVALID_PARAMETER (amount is no amount of money),
- * ERROR_INVALID_FIELD (a receipt is wanted and there is no address for it),
- * ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS, ERROR_PAYMENT_PROVIDER_UNAVAILABLE,
- * ERROR_PAYMENT_REFUSED (by the provider, for good).
+ * ERROR_PAYMENT_NOT_OURS (an adopted one, of another provider), ERROR_REFUND_EXCEEDS_PAYMENT,
+ * ERROR_INVALID_PARAMETER (amount is no amount of money), ERROR_INVALID_FIELD (a receipt is wanted
+ * and there is no address for it), ERROR_IDEMPOTENCY_KEY_REUSED, ERROR_IDEMPOTENCY_IN_PROGRESS,
+ * ERROR_PAYMENT_PROVIDER_UNAVAILABLE, ERROR_PAYMENT_REFUSED (by the provider, for good).
  */
 enum error refund_service_create(struct app *app, const struct refund_order *order,
                                  struct refund_answer *ret_answer) MUST_CHECK;

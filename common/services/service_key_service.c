@@ -92,10 +92,11 @@ static bool is_name(struct text name)
 }
 
 enum error service_key_service_create(struct app *app, struct text name, struct text scopes,
-                                      char ret_key[static 44])
+                                      char ret_key[static SERVICE_KEY_SIZE])
 {
     unsigned char random[32];
-    char key[BASE64URL_SIZE(sizeof(random))];
+    char key[SERVICE_KEY_SIZE];
+    _Static_assert(BASE64URL_SIZE(sizeof(random)) == SERVICE_KEY_SIZE, "a key and its NUL");
     char hash[DIGEST_TEXT_SIZE];
     uint32_t bits;
     bool created = false;

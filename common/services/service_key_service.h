@@ -42,13 +42,16 @@ enum error service_key_service_identify(struct app *app, struct text key,
 
 bool service_key_service_allows(const struct service_caller *caller, enum service_scope scope);
 
+/* A key: 256 random bits in base64url, without padding, and the NUL. */
+enum { SERVICE_KEY_SIZE = 44 };
+
 /*
  * Makes a key. scopes: comma list of the words above; empty for all but refund, which gives money
  * back. ret_key: the key, which is not kept anywhere. ERROR_INVALID_PARAMETER: bad name or scope;
  * ERROR_CONFLICT: the name is taken.
  */
 enum error service_key_service_create(struct app *app, struct text name, struct text scopes,
-                                      char ret_key[static 44]) MUST_CHECK;
+                                      char ret_key[static SERVICE_KEY_SIZE]) MUST_CHECK;
 
 /* At once for every handler of this host. ERROR_NOT_FOUND: no such name. Safe to repeat. */
 enum error service_key_service_revoke(struct app *app, struct text name) MUST_CHECK;

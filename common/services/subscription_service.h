@@ -27,8 +27,8 @@ struct subscription_answer {
 
 /*
  * Opens the payment of a month of a plan; another plan than the active one replaces it when paid,
- * and what is left of that becomes days of this one. A
- * subscription of this plan that was cancelled but still runs is resumed.
+ * and what is left of that becomes days of this one. A subscription of this plan that was cancelled
+ * but still runs is resumed.
  * ERROR_SUBSCRIPTION_ACTIVE: the month after this one is paid by itself. ERROR_INVALID_PARAMETER
  * (no plan of this name is sold), else as payment_service_create.
  */
@@ -38,12 +38,15 @@ enum error subscription_service_create(struct app *app, struct account *account,
 
 /*
  * Ends the active one with its period, at once when that is over. ERROR_NOT_FOUND: there is none.
- * Safe to repeat.
+ * Safe to repeat. ret_list: the one that ends, subscription_list_done when finished; so below.
  */
 enum error subscription_service_cancel(struct app *app, const struct account *account,
                                        struct subscription_list *ret_list) MUST_CHECK;
 
-/* Ends any subscription now, for the operator. Safe to repeat. ERROR_NOT_FOUND: there is none. */
+/*
+ * Ends any subscription now, for the operator. known: its id, and its user where the caller knows
+ * that. Safe to repeat. ERROR_NOT_FOUND: there is none.
+ */
 enum error subscription_service_end(struct app *app, const struct row_key *known,
                                     struct subscription_list *ret_list) MUST_CHECK;
 

@@ -14,10 +14,11 @@
 #include "repositories/user_repository.h"
 #include "services/account_service.h"
 
-/* user_profile_done when finished. */
+/* Who the caller is. ret_profile: user_profile_done when finished. Errors of the database layer. */
 enum error user_service_profile(struct app *app, struct account *account,
                                 struct user_profile *ret_profile) MUST_CHECK;
 
+/* How many generations the caller has: ever, today, in seven days. Errors of the database layer. */
 enum error user_service_stats(struct app *app, const struct account *account,
                               struct user_stats *ret_stats) MUST_CHECK;
 

@@ -22,7 +22,7 @@ BEGIN
             RETURN QUERY SELECT 'in_progress', 0;
             RETURN;
         END IF;
-        -- Flights have no lock on the key: whoever has the account's row waits for them. It is a
+        -- Flights have no lock on the key: who has the account's row waits for them. It is a
         -- write, so that a replayed answer waits for the standby too: the first one may have been
         -- cut off while it waited, with its entry visible here and nowhere else yet.
         PERFORM 1 FROM user_tokens t WHERE t.user_id = p_user_id FOR UPDATE;

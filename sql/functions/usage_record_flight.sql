@@ -1,4 +1,4 @@
--- Many records of usage (usage_record), none of them counted by address: whoever waits for the lock
+-- Many records of usage (usage_record), none of them counted by address: who waits for the lock
 -- of an address would have users locked that others wait for.
 CREATE OR REPLACE FUNCTION usage_record_flight(p_user_ids uuid[], p_usage_ids uuid[],
                                                p_actions text[], p_ip_addresses text[],

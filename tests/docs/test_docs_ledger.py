@@ -71,7 +71,7 @@ def test_every_scope_and_every_code_is_named():
     edge = {"bad_request", "client_gone", "method_not_allowed", "conflict",
             "uri_too_long", "headers_too_large", "not_implemented", "bad_gateway",
             "service_unavailable", "overloaded", "database_unavailable",
-            "identity_unavailable", "gateway_timeout", "origin_not_allowed",
+            "database_updating", "identity_unavailable", "gateway_timeout", "origin_not_allowed",
             "unsupported_media_type"}
     for code in codes - edge:
         assert f"`{code}`" in told, code

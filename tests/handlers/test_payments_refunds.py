@@ -87,6 +87,19 @@ def test_a_refund_of_what_was_not_paid(shop, buyer, operator):
     assert operator(payment).code == "payment_not_paid"
 
 
+@pytest.mark.parametrize("provider_id,currency", [
+    ("telegram_stars_9", "RUB"), ("a-charge", "XTR"), ("telegram_stars_8", "XTR")])
+def test_a_payment_that_another_provider_took(shop, buyer, paid, operator, provider_id, currency):
+    """Adopted ones in Telegram's stars: YooKassa is not asked to give them back."""
+    shop.value("UPDATE payments SET yookassa_payment_id = %s, currency = %s"
+               " WHERE user_id = %s RETURNING id", (provider_id, currency, buyer.user_id()))
+    before = len(shop.posts("refunds"))
+    answer = operator(paid)
+    assert (answer.status, answer.code) == (422, "payment_not_ours")
+    assert len(shop.posts("refunds")) == before
+    assert buyer.balance() == WELCOME + 50
+
+
 def test_tokens_that_were_spent_are_owed(shop, buyer, paid, operator):
     spender = shop.service_key(f"spender-{uuid.uuid4().hex[:8]}", "spend")
     buyer.request("POST", "/api/ledger/spend", {"userId": buyer.user_id(), "amount": 40},

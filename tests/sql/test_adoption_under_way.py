@@ -103,7 +103,7 @@ def test_requests_do_not_wait(cluster, original, make_handler):
 
 
 def test_no_state_in_between_is_seen(cluster, original, make_handler):
-    """Two clients each of two processes from the first moment on: 503 with Retry-After, then 200."""
+    """Two clients of each of two processes, from the first moment on: 503, then 200."""
     handlers = [make_handler(name, POSTGRES_URL=original) for name in ("tokens", "user")]
     statuses = {name: [] for name in range(4)}
 

@@ -21,6 +21,26 @@ static struct payment paid(const char *amount, const char *refunded)
     };
 }
 
+static void test_is_ours(void **state)
+{
+    static const struct {
+        const char *provider_id, *currency;
+        bool ours;
+    } ROWS[] = {
+        {"2c5d8b6e-000f-5000-9000-1b68e7b15f3f", "RUB", true},
+        {"telegram_stars_1", "RUB", false},
+        {"telegram_stars_1", "XTR", false},
+        {"charge", "XTR", false},
+        {"telegram_star", "RUB", true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        const struct payment payment = {.provider_id = text_from(ROWS[i].provider_id),
+                                        .currency = text_from(ROWS[i].currency)};
+        assert_int_equal(payment_rules_is_ours(&payment), ROWS[i].ours);
+    }
+}
+
 static void test_refund_amount(void **state)
 {
     (void)state;
@@ -192,10 +212,15 @@ static void test_month(void **state)
 int main(void)
 {
     static const struct CMUnitTest TESTS[] = {
-        cmocka_unit_test(test_refund_amount), cmocka_unit_test(test_refund_amount_that_is_none),
-        cmocka_unit_test(test_settlement),    cmocka_unit_test(test_refund_id),
-        cmocka_unit_test(test_next_listing),  cmocka_unit_test(test_repeatable),
-        cmocka_unit_test(test_state),         cmocka_unit_test(test_month),
+        cmocka_unit_test(test_is_ours),
+        cmocka_unit_test(test_refund_amount),
+        cmocka_unit_test(test_refund_amount_that_is_none),
+        cmocka_unit_test(test_settlement),
+        cmocka_unit_test(test_refund_id),
+        cmocka_unit_test(test_next_listing),
+        cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_state),
+        cmocka_unit_test(test_month),
     };
     return cmocka_run_group_tests(TESTS, NULL, NULL);
 }
