@@ -17,6 +17,7 @@ static enum error read_status(struct app *app, const struct uuid *user_id, void 
     struct status_query *query = context;
     struct token_row row;
     bool found = false;
+    int64_t asked_us = clock_unix_us();
     enum error err = token_repository_status(app->database, user_id, &row, &found);
     if (!err && !found) {
         query->lease.may_store = false; /* it is of the account that is not there */
@@ -24,7 +25,7 @@ static enum error read_status(struct app *app, const struct uuid *user_id, void 
     }
     if (err)
         return err;
-    err = token_status_fill(&row, clock_unix_us(), &query->status);
+    err = token_status_fill(&row, asked_us, &query->status);
     token_row_done(&row);
     return err;
 }

@@ -4,7 +4,7 @@
 
 #include "base/clock.h"
 
-enum error token_status_fill(const struct token_row *row, int64_t now_us,
+enum error token_status_fill(const struct token_row *row, int64_t asked_us,
                              struct token_status *ret_status)
 {
     struct token_status status;
@@ -16,7 +16,7 @@ enum error token_status_fill(const struct token_row *row, int64_t now_us,
     status.server_date = row->server_date;
     status.as_of = row->as_of;
     status.valid_until = row->has_next_hold_expiry ? row->next_hold_expiry : INT64_MAX;
-    status.clock_offset = row->as_of - now_us;
+    status.clock_offset = row->as_of - asked_us;
     status.can_claim_bonus = !row->has_last_bonus_date || row->last_bonus_date < row->server_date;
     status.unlimited = !row->has_daily_generations;
     if (row->has_daily_generations) {

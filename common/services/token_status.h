@@ -15,7 +15,7 @@ struct token_status {
     int32_t server_date;     /* the database's UTC date */
     int64_t as_of;           /* when the database said so, microseconds since 1970 */
     int64_t valid_until;     /* of the database's clock: a hold expires then; INT64_MAX for none */
-    int64_t clock_offset;    /* the database's clock less this host's, microseconds */
+    int64_t clock_offset;    /* the database's clock less this host's, microseconds, or more */
     int32_t free_total;      /* free generations a day; meaningless when unlimited */
     int32_t free_remaining;
     bool has_last_bonus_date;
@@ -26,10 +26,12 @@ struct token_status {
 };
 
 /*
- * From what the database said just now. now_us: this host's clock, microseconds since 1970.
- * ERROR_INTERNAL: a name of a plan or a quality is longer than its column was.
+ * From what the database said just now. asked_us: this host's clock before the database was asked,
+ * microseconds since 1970: taken after a slow answer it would make that count as current for as
+ * long again as the answer took. ERROR_INTERNAL: a name of a plan or a quality is longer than its
+ * column was.
  */
-enum error token_status_fill(const struct token_row *row, int64_t now_us,
+enum error token_status_fill(const struct token_row *row, int64_t asked_us,
                              struct token_status *ret_status) MUST_CHECK;
 
 /* Whether it still holds: the database's date is the same and no hold has expired. */

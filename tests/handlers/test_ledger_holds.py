@@ -128,10 +128,14 @@ def test_holds_that_are_not_there(service, user):
 
 
 def test_an_expired_hold_is_released(service, user, client, stack, cluster):
-    hold = service.hold(user, 5, ttl=1).data
-    assert client.get("/api/tokens").data["held"] == 5
+    for ttl in (1, 2, 4, 8, 16):  # a busy machine may look at it too late
+        hold = service.hold(user, 5, ttl=ttl).data
+        held = client.get("/api/tokens").data["held"]
+        if held:
+            break
+    assert held == 5
     expires = datetime.datetime.fromisoformat(hold["expiresAt"].rstrip("Z") + "+00:00")
-    wait_until(lambda: datetime.datetime.now(datetime.timezone.utc) > expires, 5, "it expires")
+    wait_until(lambda: datetime.datetime.now(datetime.timezone.utc) > expires, 20, "it expires")
     assert client.get("/api/tokens").data["balance"] == 5, "from that moment, swept or not"
     assert service.get(f"users/{user}").data["balance"] == 5
     answer = service.post(f"holds/{hold['holdId']}/capture")

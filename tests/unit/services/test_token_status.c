@@ -29,10 +29,10 @@ static struct token_row make_row(void)
     };
 }
 
-static struct token_status fill(const struct token_row *row, int64_t now_us)
+static struct token_status fill(const struct token_row *row, int64_t asked_us)
 {
     struct token_status status;
-    assert_int_equal(token_status_fill(row, now_us, &status), ERROR_OK);
+    assert_int_equal(token_status_fill(row, asked_us, &status), ERROR_OK);
     return status;
 }
 
