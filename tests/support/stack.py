@@ -19,6 +19,7 @@ import secrets
 import shutil
 import socket
 import ssl
+import select
 import subprocess
 import tempfile
 import zlib
@@ -107,6 +108,10 @@ class Client:
             body = json.dumps(body, ensure_ascii=False).encode()
         sent.update(headers or {})
         sent = {name: value for name, value in sent.items() if value is not None}
+        if self.connection and self.connection.sock:
+            # nginx closes what was idle for long, as browsers find out before they send.
+            if select.select([self.connection.sock], [], [], 0)[0]:
+                self.close()
         if self.connection is None:
             self.connection = http.client.HTTPSConnection(
                 "127.0.0.1", self.stack.https_port, context=self.stack.tls, timeout=timeout)
