@@ -16,10 +16,10 @@ import json
 import os
 import random
 import secrets
+import select
 import shutil
 import socket
 import ssl
-import select
 import subprocess
 import tempfile
 import zlib
