@@ -28,5 +28,5 @@ struct operation {
 /* key may be NULL: a new operation. user_id: whose rows it touches; keys are scoped to the user. */
 struct operation operation_make(const struct operation_key *key, const struct uuid *user_id);
 
-/* An id made of a name: derived from the same name it is the same. */
+/* An id made of a name: the same name always gives the same id. */
 struct uuid operation_derive(struct text name);

@@ -11,7 +11,7 @@
 /*
  * The number is "DREAMLEN" in ASCII: any constant does, as long as every process uses the same one
  * and nothing else of the database does. The one after it is held as well while it takes long;
- * in pg_locks a key of eight bytes stands as two numbers. scripts/adopt has the same two.
+ * in pg_locks a key of eight bytes stands as two numbers.
  */
 #define LOCK_SQL                                                             \
     "SELECT pg_try_advisory_xact_lock(x'445245414D4C454E'::bigint),"         \

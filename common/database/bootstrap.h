@@ -6,7 +6,7 @@
  * Nobody sees a table without its functions. Safe in any number of processes at once: the
  * transaction takes an advisory lock first, and looks at what is applied under it. One that is
  * about to take long, because migrations meet a large database, takes a second advisory lock: who
- * finds that one held does not wait. scripts/adopt takes both.
+ * finds that one held does not wait.
  */
 #pragma once
 
